@@ -676,7 +676,8 @@ describe('a client that nobody has given the key of the log', () => {
     await expect(one.getReceipt(await own.ran())).rejects.toEqual(invalid(/none is the receipt of/));
     expect(seen.evidence).toHaveLength(1);
     // One that ended before the log was met may be older than the log.
-    const early = { ...(await seen.seenOf(place(own))), owed: [] };
+    const { accused, ...early } = { ...(await seen.seenOf(place(own))), owed: [] };
+    expect(accused?.message).toMatch(/none is the receipt of/);
     const metAt = new Date(own.test.clock.now().getTime() + 1).toISOString();
     const firstUse = { vkey, metAt, askedAt: '2020-01-01T00:00:00Z' };
     await seen.keep(place(own), { ...early, firstUse });
@@ -697,6 +698,53 @@ describe('a client that nobody has given the key of the log', () => {
     ]);
     expect(seen.evidence).toHaveLength(1);
     expect((await seen.seenOf(place(own))).firstUse?.vkey).toBe(logVkey);
+  });
+
+  it('says each time that the log was found false, until it is seen true: at once, unanswered, of another key, unknown', async () => {
+    let other: Prove | undefined;
+    let real: Prove | undefined;
+    const { own, one, seen, warnings } = await acquainted({}, (prove) => {
+      real = prove;
+      return (call) => (other ?? prove)(call);
+    });
+    const none = { consistency: [], proofs: [], unknownExecutionIds: [], logVkey: vkey };
+    const id = await own.ran();
+    other = async () => ({ ...none, checkpoint: forged(['x', 'y']) });
+    const isFalse = invalid(/IS FALSE: two logs have 2 entries/);
+    // By the same clock: nothing is due, and it is asked all the same.
+    for (const _ of [1, 2, 3]) await expect(one.getReceipt(id)).rejects.toEqual(isFalse);
+    expect([seen.evidence.length, (await seen.seenOf(place(own))).accused?.evidence]).toEqual([1, 'a file']);
+    const signer = createSigner(generateKeyPair().seed, logOrigin);
+    const logVkey = formatVkey({ ...logKey, publicKey: signer.publicKey });
+    const anew = Buffer.from(signCheckpoint({ origin: logOrigin, size: 0, root: emptyRoot }, signer));
+    const silences: Prove[] = [
+      async () => Promise.reject(new CscError('STORE_UNAVAILABLE', 'it is behind')),
+      async () => ({ ...none, checkpoint: anew, logVkey }),
+      async () => ({ ...none, checkpoint: Buffer.alloc(0), logVkey: '' }),
+    ];
+    for (const silence of silences) {
+      other = silence;
+      await expect(one.getReceipt(id)).rejects.toMatchObject({ code: 'LOG_INVALID' });
+    }
+    expect((await seen.seenOf(place(own))).firstUse?.vkey).toBe(vkey);
+    other = undefined;
+    await one.getReceipt(id);
+    expect((await seen.seenOf(place(own))).accused).toBeUndefined();
+    // What was missing is not there by being unknown afterwards.
+    own.test.clock.advance(60_000);
+    const dropped = await own.ran();
+    const checkpoint = Buffer.from((await seen.seenOf(vkey)).checkpoint ?? '');
+    other = async () => ({ ...none, checkpoint });
+    await expect(one.getReceipt(dropped)).rejects.toEqual(invalid(/none is the receipt of/));
+    other = async (call) => {
+      const truth = { ...none, checkpoint, ...(await real?.(call)) };
+      const proofs = truth.proofs.filter(({ executionId }) => executionId !== dropped);
+      return { ...truth, proofs, unknownExecutionIds: [dropped] };
+    };
+    await expect(one.getReceipt(id)).rejects.toEqual(invalid(/has not been seen true since .*does not know/));
+    other = undefined;
+    await one.getReceipt(id);
+    expect([(await seen.seenOf(place(own))).owed, warnings]).toEqual([[], []]);
   });
 
   it('sees that the log is another of the same key; and is not refused by a gate that is behind', async () => {

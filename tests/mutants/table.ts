@@ -3433,6 +3433,22 @@ const logs: readonly Mutant[] = [
     red: 'and keeps both checkpoints',
   },
   {
+    name: 'log-that-was-found-false-is-asked-ten-seconds-later',
+    file: `${client}/verify/log.ts`,
+    before: '      met.accused !== undefined ||\n',
+    after: '',
+    tests: log,
+    red: 'says each time that the log was found false',
+  },
+  {
+    name: 'log-that-was-found-false-is-forgiven-for-silence',
+    file: `${client}/verify/log.ts`,
+    before: 'if (accused === undefined) return;',
+    after: 'if (accused === undefined || why.length > 0) return;',
+    tests: log,
+    red: 'says each time that the log was found false',
+  },
+  {
     name: 'client-takes-any-inclusion-proof',
     file: `${client}/verify/log.ts`,
     before: 'verifyInclusion(head, index, leafHash(entry), hashes);',

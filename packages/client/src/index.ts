@@ -33,6 +33,7 @@ export { type Conclusion, concludeFrom, concludeWithout } from './verify/conclus
 export type { SharedMemory } from './verify/in-turn.ts';
 export { createKnownExecutors, type ExecutorKey, type KnownExecutors } from './verify/keys.ts';
 export {
+  type AccusedLog,
   createSeenLogs,
   type LogEvidence,
   type LogOptions,

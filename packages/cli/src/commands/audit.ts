@@ -11,6 +11,7 @@ import {
   type GateOptions,
   gateAddressHelp,
 } from '../connect/gate-options.ts';
+import type { Forgettable } from '../connect/seen-logs.ts';
 import type { BundleOptions } from '../evidence/bundle.ts';
 import type { VerifyAuditOptions } from '../evidence/verify-audit.ts';
 import type { VerifyBundleOptions } from '../evidence/verify-bundle.ts';
@@ -147,31 +148,47 @@ const forgetHelp = `
 A gate that has handed a receipt out owes whoever holds its log to account (--log-vkey) a proof that the log has it. A gate that
 does not know that execution any more cannot give it: its database was set back (restored from a backup), it keeps receipts no
 longer than that, or it hides it. Commands fail with LOG_MISSING then, until somebody has asked the gate's owners, and has forgotten
-what is owed. A note of it is kept where evidence is kept.
+what is owed. A note of it is kept where evidence is kept. So it is where a log was found false: that stays said until the gate shows
+one again that is true, or until somebody has forgotten it by the log's name. With it goes what was met of that log, which is begun anew.
 
 Examples:
   $ csc audit forget --pki pki --as alice --gate gate.example.org:7443                 # what is owed
   $ csc audit forget exec_01J… --pki pki --as alice --gate gate.example.org:7443
+  $ csc audit forget csc.local/gate/gate --pki pki --as alice --gate gate.example.org:7443
 `;
 
 function defineForget(audit: Command): void {
   const forget = audit
     .command('forget')
-    .summary('forget that the gate owes proofs of receipts')
-    .description('List the receipts whose proof the gate owes this user, or forget some. No gate is called.')
-    .argument('[execution...]', 'whose receipt is forgotten; none: list what is owed')
+    .summary('forget that the gate owes proofs of receipts, or that its log is false')
+    .description(
+      'List the receipts whose proof the gate owes this user, and logs that were found false, or forget some. No gate is called.',
+    )
+    .argument(
+      '[what...]',
+      'an execution, by its id or its first characters, whose receipt is forgotten, or the name of a log; none: list them',
+    )
     .option('--known-executors <file>', 'where executors’ keys are remembered (default: $XDG_STATE_HOME/csc)')
     .addHelpText('after', forgetHelp);
-  act<[string[]]>(forget, async (executionIds) => {
+  act<[string[]]>(forget, async (named) => {
     const file = seenLogsFile({ ...forget.optsWithGlobals<GateOptions>(), keys: [] });
-    const { forgetOwed, owedIn } = await import('../connect/seen-logs.ts');
+    const { forgetHeld, heldIn } = await import('../connect/seen-logs.ts');
     const lines =
-      executionIds.length > 0
-        ? [`forgotten; the note of it is ${await forgetOwed(file, executionIds)}`]
-        : owedIn(file).map(({ executionId, sha256, place }) => `${executionId} ${sha256} ${place}`);
+      named.length > 0
+        ? [`forgotten; the note of it is ${await forgetHeld(file, named)}`]
+        : describeHeld(heldIn(file));
     await writeOut(lines.map((line) => `${plainLine(line)}\n`).join(''));
     return exitCodes.ok;
   });
+}
+
+function describeHeld({ owed, accused }: Forgettable): string[] {
+  return [
+    ...accused.map(
+      ({ origin, at, message, place }) => `${origin} FALSE, as found at ${at}: ${message}; ${place}`,
+    ),
+    ...owed.map(({ executionId, sha256, place }) => `${executionId} ${sha256} ${place}`),
+  ];
 }
 
 const verifyHelp = `

@@ -122,14 +122,34 @@ describe('the log of receipts', () => {
     const met = join(fleet.directory, 'met');
     const forget = ['audit', 'forget', '--known-executors', met];
     const lost = { executionId: 'exec_gone', sha256: 'a'.repeat(64) };
-    writeFileSync(`${met}.logs`, JSON.stringify({ 'somebody at a gate': { owed: [lost] } }));
-    expect((await fleet.csc(forget)).stdout).toMatch(/^exec_gone a{64} somebody at a gate\n$/);
+    const falseLog = { origin: 'example/log', vkey: 'example/log+1+key' };
+    const accused = {
+      ...falseLog,
+      message: 'it has two trees',
+      at: '2026-11-28T00:00:00.000Z',
+      evidence: '',
+    };
+    const held = {
+      'somebody at a gate': { owed: [lost, { ...lost, executionId: 'exec_good' }] },
+      'somebody else': { owed: [], accused, firstUse: { vkey: falseLog.vkey, metAt: '', askedAt: '' } },
+      [falseLog.vkey]: { owed: [], checkpoint: 'signed' },
+    };
+    writeFileSync(`${met}.logs`, JSON.stringify(held));
+    const listed = (await fleet.csc(forget)).stdout.split('\n');
+    expect(listed[0]).toBe(`example/log FALSE, as found at ${accused.at}: it has two trees; somebody else`);
+    expect(listed[1]).toBe(`exec_gone ${'a'.repeat(64)} somebody at a gate`);
+    // What it has signed goes into the note, and the log is begun anew.
+    await fleet.csc([...forget, 'example/log', 'exec_goo']);
+    const after = { 'somebody at a gate': { owed: [lost] }, 'somebody else': { owed: [] } };
+    expect(JSON.parse(readFileSync(`${met}.logs`, 'utf8'))).toEqual(after);
+    const [noted = ''] = readdirSync(`${met}.logs.evidence`);
+    expect(readFileSync(join(`${met}.logs.evidence`, noted), 'utf8')).toMatch(/it has two trees[^]*"signed"/);
     expect((await fleet.csc([...forget, 'exec_other'])).stderr).toContain('exec_other is owed');
-    expect((await fleet.csc([...forget, 'exec_gone'])).stdout).toMatch(
+    expect((await fleet.csc([...forget, 'exec_g'])).stdout).toMatch(
       /^forgotten; the note of it is .*evidence/,
     );
     expect((await fleet.csc(forget)).stdout).toBe('');
-    expect(readdirSync(`${met}.logs.evidence`)).toHaveLength(1);
+    expect(readdirSync(`${met}.logs.evidence`)).toHaveLength(2);
   });
 });
 

@@ -1,6 +1,6 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
-import type { OwedReceipt, SeenLog, SeenLogs } from '@csc-fleet/client';
+import type { AccusedLog, OwedReceipt, SeenLog, SeenLogs } from '@csc-fleet/client';
 import { sha256Hex } from '@csc-fleet/common/encoding';
 import { CscError } from '@csc-fleet/common/errors';
 import { readBoundedFile } from '@csc-fleet/common/files';
@@ -16,6 +16,12 @@ const seenSchema = z.record(
     checkpoint: z.string().exactOptional(),
     owed: z.array(z.strictObject({ executionId: z.string(), sha256: z.string() })),
     firstUse: z.strictObject({ vkey: z.string(), metAt: z.string(), askedAt: z.string() }).exactOptional(),
+    accused: z
+      .strictObject({
+        ...{ origin: z.string(), vkey: z.string(), message: z.string() },
+        ...{ at: z.string(), evidence: z.string() },
+      })
+      .exactOptional(),
   }),
 );
 
@@ -61,42 +67,80 @@ function keepEvidence(file: string, facts: object): string {
 /** What its name ends in, beside the executors that were met. */
 export const seenLogsKind = 'logs';
 
-/** Receipts whose proof is owed, by who asks where. Throws FILE_UNREADABLE. */
-export function owedIn(file: string): (OwedReceipt & { readonly place: string })[] {
-  return owedOf(readSeen(file));
+/** What can be forgotten. */
+export interface Forgettable {
+  /** Receipts whose proof is owed, by who asks where. */
+  readonly owed: readonly (OwedReceipt & { readonly place: string })[];
+  /** Logs that were found false, and not seen true since. */
+  readonly accused: readonly (AccusedLog & { readonly place: string })[];
 }
 
-function owedOf(seen: Readonly<Record<string, SeenLog>>): (OwedReceipt & { readonly place: string })[] {
-  return Object.entries(seen).flatMap(([place, { owed }]) => owed.map((it) => ({ ...it, place })));
+/** What is held against gates in a file. Throws FILE_UNREADABLE. */
+export function heldIn(file: string): Forgettable {
+  return heldOf(readSeen(file));
+}
+
+function heldOf(seen: Readonly<Record<string, SeenLog>>): Forgettable {
+  const places = Object.entries(seen);
+  return {
+    owed: places.flatMap(([place, { owed }]) => owed.map((it) => ({ ...it, place }))),
+    accused: places.flatMap(([place, { accused }]) => (accused === undefined ? [] : { ...accused, place })),
+  };
 }
 
 /**
- * Forgets that proofs of these executions' receipts are owed, and keeps a note of it where evidence is kept.
- * @returns where that note is. Rejects with CONFIG_INVALID where one is not owed, and as exclusively does.
+ * Forgets that proofs of these executions' receipts are owed, and of logs that were found false all that was met of them, and keeps
+ * a note of it where evidence is kept.
+ * @param named executions, by the beginning of an id that no other has, or logs by their whole names
+ * @returns where that note is. Rejects with CONFIG_INVALID where one is not held against anybody, and as exclusively does.
  */
-export function forgetOwed(file: string, executionIds: readonly string[]): Promise<string> {
-  return exclusively(file, () => forgetAlone(file, executionIds));
+export function forgetHeld(file: string, named: readonly string[]): Promise<string> {
+  return exclusively(file, () => forgetAlone(file, named));
 }
 
-function forgetAlone(file: string, executionIds: readonly string[]): string {
+function forgetAlone(file: string, named: readonly string[]): string {
   // Read once: the note is of just what is taken out.
   const seen = readSeen(file);
-  const owed = owedOf(seen).filter(({ executionId }) => executionIds.includes(executionId));
-  const stranger = executionIds.find((id) => !owed.some(({ executionId }) => executionId === id));
-  if (stranger !== undefined)
-    throw new CscError(
-      'CONFIG_INVALID',
-      `no proof of a receipt of ${stranger} is owed: csc audit forget lists them`,
-    );
+  const held = heldOf(seen);
+  const accused = held.accused.filter(({ origin }) => named.includes(origin));
+  const ids = new Set(
+    named.filter((it) => !accused.some(({ origin }) => origin === it)).map((it) => executionOf(it, held)),
+  );
+  const vkeys = new Set(accused.map(({ vkey }) => vkey));
+  const places = new Set(accused.map(({ place }) => place));
+  // What a place owes where its log is begun anew is older than that.
+  const owed = held.owed.filter(({ executionId, place }) => ids.has(executionId) || places.has(place));
   const note = keepEvidence(file, {
-    message: 'a person has forgotten that their proofs are owed',
+    message: 'a person has forgotten that these proofs are owed, and that these logs are false',
     receipts: owed,
+    // With what they have signed, which the next that is shown need not add to.
+    logs: accused.map((it) => ({ ...it, checkpoint: seen[it.vkey]?.checkpoint ?? '' })),
   });
-  const isKept = ({ executionId }: OwedReceipt): boolean => !executionIds.includes(executionId);
-  const left = Object.entries(seen).map(([name, it]) => [name, { ...it, owed: it.owed.filter(isKept) }]);
-  writeFileWhole(file, JSON.stringify(Object.fromEntries(left)));
+  const left: Record<string, SeenLog> = {};
+  for (const [name, it] of Object.entries(seen)) {
+    if (vkeys.has(name)) continue;
+    const others = it.owed.filter(({ executionId }) => !ids.has(executionId));
+    left[name] = places.has(name) ? { owed: [] } : { ...it, owed: others };
+  }
+  writeFileWhole(file, JSON.stringify(left));
   return note;
 }
+
+/** The one execution of which that is the beginning. */
+function executionOf(named: string, { owed }: Forgettable): string {
+  const found = [...new Set(owed.map(({ executionId }) => executionId).filter((it) => it.startsWith(named)))];
+  const [only, another] = found.includes(named) ? [named] : found;
+  if (only !== undefined && another === undefined && named.length >= leastOfId) return only;
+  const why =
+    only === undefined
+      ? `no proof of a receipt of ${named} is owed, and no log of that name was found false`
+      : another === undefined
+        ? `${named} is too short: give ${leastOfId} characters or more`
+        : `${named} is the beginning of ${found.length} executions, such as ${only} and ${another}: give more of it`;
+  throw new CscError('CONFIG_INVALID', `${why} (csc audit forget lists them)`);
+}
+
+const leastOfId = 4;
 
 function readSeen(file: string): Record<string, SeenLog> {
   if (!existsSync(file)) return {};

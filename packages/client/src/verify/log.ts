@@ -32,6 +32,21 @@ export interface SeenLog {
   readonly owed: readonly OwedReceipt[];
   /** Of a place, where no key is demanded: the one that was met first, when that was, and when it was asked last, ISO 8601. */
   readonly firstUse?: { readonly vkey: string; readonly metAt: string; readonly askedAt: string };
+  /** Of a place: that the log was found false there, and has not been seen true since. */
+  readonly accused?: AccusedLog;
+}
+
+/** That a log is false, as it was found. */
+export interface AccusedLog {
+  /** The name of the log. */
+  readonly origin: string;
+  /** The log's vkey. */
+  readonly vkey: string;
+  readonly message: string;
+  /** ISO 8601. */
+  readonly at: string;
+  /** Where the evidence is, for people. Empty: nowhere. */
+  readonly evidence: string;
 }
 
 /**
@@ -182,13 +197,14 @@ export function openLogCheck({ seen = createSeenLogs(), ...options }: LogOptions
 }
 
 async function recall({ trust, seen, place }: Pick<LogPorts, 'trust' | 'seen' | 'place'>): Promise<Met> {
-  const { owed, firstUse } = await seen.seenOf(place);
+  const { owed, firstUse, accused } = await seen.seenOf(place);
   const log = trust?.log ?? (firstUse?.vkey ? toLog(firstUse.vkey) : undefined);
   const { checkpoint } = log === undefined ? {} : await seen.seenOf(formatVkey(log));
   return {
     ...{ log, owed },
     ...(checkpoint === undefined ? {} : { checkpoint }),
     ...(firstUse === undefined ? {} : { firstUse }),
+    ...(accused === undefined ? {} : { accused }),
   };
 }
 
@@ -215,11 +231,15 @@ function remember(
     const isDue =
       trust !== undefined ||
       firstUse === undefined ||
+      met.accused !== undefined ||
       now.getTime() - Date.parse(firstUse.askedAt) >= askEachMs ||
       owed.length >= mostOwed / 2;
     const use = { vkey: '', metAt: now.toISOString(), askedAt: now.toISOString(), ...firstUse };
     const asked = isDue ? { ...use, askedAt: now.toISOString() } : use;
-    const kept = trust === undefined ? { firstUse: asked } : firstUse === undefined ? {} : { firstUse };
+    const kept = {
+      ...(trust === undefined ? { firstUse: asked } : firstUse === undefined ? {} : { firstUse }),
+      ...(met.accused === undefined ? {} : { accused: met.accused }),
+    };
     if (trust === undefined || receipt !== undefined) await seen.keep(place, { owed, ...kept });
     return { met: { ...met, owed, ...kept }, isDue, own };
   });
@@ -296,15 +316,30 @@ async function askSoon(
     answer = await connection.unary(GateService.proveReceipts, toRequest(ports, met), soon);
   } catch (error) {
     if (!isCscError(error)) throw error;
+    const why = soon.aborted ? 'it has not answered in time' : error.message;
+    checkNotAccused(met, `the gate does not show it now: ${why}`);
     // One that was never met may be a gate of an earlier release.
     if (met.log === undefined) return;
-    const why = soon.aborted ? 'it has not answered in time' : error.message;
     ports.onWarning(`whether ${met.owed.length} receipts are in the log of the gate is asked again: ${why}`);
     return;
   }
   // Where somebody else has met it meanwhile, it is asked again with the next receipt: what is owed stays owed.
-  await judge(ports, met, answer, own);
+  if (!(await judge(ports, met, answer, own)))
+    checkNotAccused(met, 'others meet it at the same time: ask once more');
 }
+
+/** Throws LOG_INVALID where the log was found false, and there is no more than `why` to say that it is true again. */
+function checkNotAccused({ accused }: Pick<Met, 'accused'>, why: string): void {
+  if (accused === undefined) return;
+  const { origin, message, at } = accused;
+  const found = `${tellFalse(origin, message)}${tellKept(accused.evidence)}`;
+  throw new CscError(
+    'LOG_INVALID',
+    `${found}. So it was found at ${at}, and it has not been seen true since (${why}). Ask its owners; csc audit forget ${origin} forgets it, and keeps a note of it`,
+  );
+}
+
+const tellFalse = (origin: string, message: string): string => `THE LOG ${origin} IS FALSE: ${message}`;
 
 /**
  * Throws LOG_INVALID, with the evidence kept, before LOG_MISSING: that a log is false is worse than that too few have seen it.
@@ -329,18 +364,36 @@ async function judge(
       const now = await seen.seenOf(place);
       await seen.keep(place, { ...now, owed: without(now.owed, told) });
     });
+  // What was found meanwhile, this answer may be older than.
+  const acquit = (): Promise<void> =>
+    inTurn(seen, async () => {
+      const { accused, ...now } = await seen.seenOf(place);
+      const isSame = accused?.vkey === vkey && accused.at === met.accused?.at;
+      if (isSame) await seen.keep(place, now);
+    });
   const accuse = async (message: string, of: readonly OwedReceipt[], cause?: unknown): Promise<never> => {
+    const isOtherKey = logVkey !== '' && logVkey !== vkey;
     const { checkpoint: last = '' } = await seen.seenOf(vkey);
     const seenCheckpoint = last === shown ? (met.checkpoint ?? '') : last;
-    const evidence = { message, seenCheckpoint, shownCheckpoint: shown, receipts: of };
-    const kept = await keptIn(seen, log.name, evidence);
-    throw new CscError('LOG_INVALID', `THE LOG ${log.name} IS FALSE: ${message}${kept}`, { cause });
+    const found: LogEvidence = { message, seenCheckpoint, shownCheckpoint: shown, receipts: of };
+    const { accused } = await seen.seenOf(place);
+    // Asked again and again, it fills no disk with the same.
+    const evidence = accused?.message === message ? accused.evidence : await seen.accuse(log.name, found);
+    // That a gate has another key than is demanded, whoever demands it sees each time.
+    if (!isOtherKey)
+      await inTurn(seen, async () => {
+        const at = ports.now().toISOString();
+        const now = await seen.seenOf(place);
+        await seen.keep(place, { ...now, accused: { origin: log.name, vkey, message, at, evidence } });
+      });
+    throw new CscError('LOG_INVALID', `${tellFalse(log.name, message)}${tellKept(evidence)}`, { cause });
   };
   const before = seenHead(met);
   if (trust !== undefined && logVkey !== '' && logVkey !== vkey)
     return accuse(`its key is ${logVkey}, and ${vkey} is demanded: ${begunAnew}, and tell its new key`, owed);
   if (answer.checkpoint.length === 0) {
     if (before !== undefined) return accuse(`it had ${before.size} entries, and is gone`, owed);
+    checkNotAccused(met, 'the gate shows none now');
     if (trust === undefined) return true;
     throw new CscError('LOG_MISSING', `the gate keeps no log of receipts, and ${log.name} is demanded`);
   }
@@ -363,8 +416,7 @@ async function judge(
     });
     if (!isLast) return false;
     missing = asked.filter((it) => !isProven(it, answer, checkpoint));
-    // It is told once.
-    if (missing.length > 0) await settle(missing);
+    // They stay owed: until they are proven, or a person forgets them, it is false.
     if (missing.length > 0) throw missingFrom(checkpoint.size, missing);
   } catch (error) {
     if (isCscError(error, 'LOG_INVALID')) return accuse(error.message, owed, error);
@@ -372,10 +424,15 @@ async function judge(
   }
   if (trust !== undefined) openCheckpoint(answer.checkpoint, trust);
   await settle(asked);
-  if (unknown.length === 0) return true;
+  if (unknown.length === 0) {
+    await acquit();
+    return true;
+  }
   const message = `the gate does not know ${namesOf(unknown)} any more, whose receipt it has handed out and has not proven: ${wasSetBack}`;
   // Nobody but a person forgets what is owed where a log is demanded.
   if (trust !== undefined) throw new CscError('LOG_MISSING', message);
+  // What was missing is not there by being unknown now.
+  checkNotAccused(met, `the gate does not know ${namesOf(unknown)} any more`);
   await settle(unknown);
   const evidence = {
     message,
@@ -394,14 +451,19 @@ const wasSetBack =
   'csc audit forget EXECUTION forgets what is owed here, and keeps a note of it';
 
 async function keptIn(seen: SeenLogs, name: string, evidence: LogEvidence): Promise<string> {
-  const place = await seen.accuse(name, evidence);
-  return place === '' ? '' : `. Both checkpoints are kept in ${place}`;
+  return tellKept(await seen.accuse(name, evidence));
 }
+
+const tellKept = (place: string): string => (place === '' ? '' : `. Both checkpoints are kept in ${place}`);
 
 /** Remembers the log that the gate names: the first, or another than before, which is told. */
 async function meet(ports: LogPorts, met: Met, answer: ProveReceiptsResponse): Promise<boolean> {
   const { seen, place, onWarning } = ports;
   const { logVkey } = answer;
+  checkNotAccused(
+    met,
+    logVkey === '' ? 'the gate shows none now' : `the gate shows one of the key ${logVkey} now`,
+  );
   if (logVkey === '') return true;
   const log = toLog(logVkey);
   const shown = answer.checkpoint.toString();
