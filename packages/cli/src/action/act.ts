@@ -1,4 +1,11 @@
-import { CscError, formatFaults, reasons, showInvisible, withoutSecrets } from '@csc-fleet/common/errors';
+import {
+  CscError,
+  formatFaults,
+  logCodes,
+  reasons,
+  showInvisible,
+  withoutSecrets,
+} from '@csc-fleet/common/errors';
 import type { Command } from 'commander';
 import { isBrokenPipe, note, writeJson } from '../terminal/streams.ts';
 import { createPaint } from '../terminal/text.ts';
@@ -63,6 +70,8 @@ const advice: Readonly<Partial<Record<CscError['code'], string>>> = {
   KEY_UNKNOWN: 'name the key of the one who signs or signed',
   RECEIPT_INVALID: 'do not count on what was shown; ask the owners of gate and host',
   RECEIPT_MISSING: 'ask the owner of the host how it ended; csc get ID --follow asks the gate once more',
+  LOG_INVALID: plain(logCodes.LOG_INVALID.remedy),
+  LOG_MISSING: plain(logCodes.LOG_MISSING.remedy),
 };
 
 /** What to do, where the same code is about several things and the message tells which: as the first that fits says. */
@@ -84,6 +93,15 @@ const adviceByWords: readonly (readonly [words: RegExp, advice: string])[] = [
 function adviceFor(code: string, message: string): string | undefined {
   const byWords = adviceByWords.find(([words]) => words.test(message))?.[1];
   return byWords ?? new Map(Object.entries(advice)).get(code);
+}
+
+function plain(markdown: string): string {
+  return markdown.replaceAll('`', '');
+}
+
+// Whoever reads of these elsewhere, as in docs/errors.md, knows them by their codes.
+function codeOf(error: unknown): string {
+  return error instanceof CscError && Object.hasOwn(logCodes, error.code) ? `${error.code}: ` : '';
 }
 
 /** What to do about what a host or a gate has refused, of which the receipt says `REASON: why`; undefined for other words. */
@@ -117,7 +135,9 @@ export async function reportError(error: unknown, json: boolean): Promise<void> 
 /** What happened, then every fault, then what to do. */
 export function describeError(error: unknown): string {
   const paint = createPaint(process.stderr);
-  const lines = [`${paint(['red', 'bold'], 'ERROR')} — ${showInvisible(firstLine(messageOf(error)))}`];
+  const lines = [
+    `${paint(['red', 'bold'], 'ERROR')} — ${codeOf(error)}${showInvisible(firstLine(messageOf(error)))}`,
+  ];
   if (!(error instanceof CscError)) {
     return [...lines, 'What to do: run it again with CSC_DEBUG=1 and report what it prints'].join('\n');
   }

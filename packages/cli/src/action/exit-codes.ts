@@ -25,6 +25,7 @@ const byCode: Readonly<Partial<Record<CscError['code'], number>>> = {
   DEADLINE_EXCEEDED: exitCodes.unavailable,
   NO_MATCHING_EXECUTOR: exitCodes.unavailable,
   SANDBOX_UNAVAILABLE: exitCodes.unavailable,
+  LOG_MISSING: exitCodes.unavailable,
   NO_CREDENTIALS: exitCodes.notPermitted,
   CREDENTIALS_INVALID: exitCodes.notPermitted,
   JOIN_REFUSED: exitCodes.notPermitted,
@@ -48,7 +49,7 @@ export const exitCodesTopic = `Exit codes of csc
     1    denied, failed or invalid
     2    an approval is needed
    64    the command line is wrong
-   69    the gate, an executor or the sandbox is not available; a retry may help
+   69    the gate, an executor, the sandbox or a demanded witness is not available; a retry may help
    70    an internal error
    73    it worked, and an expected output is not there, though outputs are required
    74    it worked, and its output was cut, so that some of it is lost (csc submit --allow-truncated: 0)
@@ -60,7 +61,9 @@ export const exitCodesTopic = `Exit codes of csc
 csc submit ends with the exit code of the command that it ran: of the one that failed, or of the last one. A command
 that a signal ended counts as 128 and the signal's number (137: SIGKILL). As from a shell, 124 is a time-out, 126 a
 command that cannot be run or a refused working directory, 127 a command that is not there. Denied is 1, an approval
-that is missing is 2; --json tells these apart from a command that ended with 1 or 2.
+that is missing is 2; --json tells these apart from a command that ended with 1 or 2. Where the log of receipts is demanded
+(--log-vkey), 69 with LOG_MISSING says that the command has run, and that its receipt is not proven yet: the message says how
+it ended, and csc get asks once more.
 
 csc check, csc run and csc verify-receipt end with 0, 1 or 2 only (64 for a wrong command line): csc run with 1 for
 whatever way the command failed. The receipt has the command's own exit code.

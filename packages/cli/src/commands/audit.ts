@@ -66,12 +66,19 @@ Examples:
 
 /** The filters that the command line names. */
 function toFilters(options: AuditCommandOptions) {
-  const { principal, outcome, since, until, executor, profile } = options;
+  const { principal, outcome, executor, profile } = options;
+  const now = Date.now();
+  const [since, until] = [toTime(options.since, now), toTime(options.until, now)];
+  // That nothing was then, a mistyped time would say, too.
+  if (since !== undefined && until !== undefined && since >= until) {
+    const message = `--since ${since.toISOString()} is not before --until ${until.toISOString()}: nothing is in between (--since 1h --until 1m is from an hour ago to a minute ago)`;
+    throw new CscError('CONFIG_INVALID', message);
+  }
   return {
     principal,
     outcome,
-    since: toTime(since),
-    until: toTime(until),
+    since,
+    until,
     executorId: executor,
     policyProfile: profile,
   };
@@ -79,9 +86,9 @@ function toFilters(options: AuditCommandOptions) {
 
 /** Prints audit records as JSON lines. Resolves to 0 once there are no more. */
 async function showAudit(options: AuditCommandOptions): Promise<number> {
-  using client = connectGate({ ...options, keys: [] });
   const { follow, fromSequence, approver, policyVersion } = options;
   const wanted = { follow: follow === true, fromSequence, ...toFilters(options) };
+  using client = connectGate({ ...options, keys: [] });
   for await (const record of client.audit(wanted))
     if (isUnder(record, policyVersion) && isBy(record, approver)) await writeJson(toOcsf(record));
   return exitCodes.ok;
@@ -105,9 +112,9 @@ function isBy({ approvers }: AuditRecord, wanted: string | undefined): boolean {
   return wanted === undefined || approvers.some((it) => it === wanted || it.endsWith(`/${wanted}`));
 }
 
-function toTime(moment: Moment | undefined): Date | undefined {
+function toTime(moment: Moment | undefined, now: number): Date | undefined {
   if (moment === undefined) return undefined;
-  return 'at' in moment ? moment.at : new Date(Date.now() - moment.agoMs);
+  return 'at' in moment ? moment.at : new Date(now - moment.agoMs);
 }
 
 function parseSequence(text: string): number {
@@ -197,7 +204,7 @@ entry of the log of those hosts and times must be one of them, the log's checkpo
 with --witness-vkey), and must only add to the one that was verified before, which is remembered. The log is read from the gate, by
 an admin or an auditor, or from a copy of its files (log/tree of the gate's data directory).
 
-Exit codes: 0 all is well, 1 something is not.
+Exit codes: 0 all is well, 1 something is not, 69 it cannot be known: there is no log, or too few witnesses have cosigned it.
 
 Examples:
   $ csc audit verify exported --fleet-ca fleet-ca.pem --log-vkey gate.vkey --gate gate.example.org:7443 --pki pki --as alice
@@ -299,7 +306,9 @@ Every file against the manifest, every signature, certificate and chain, and tha
 receipts in it name (--log-vkey: whose log that must be). With
 --fleet-ca or --keys it is verified against those; without, against what the bundle brings, which is then said and is to be
 compared. With --owners-root, policies, approvers, revocations and the log's key are those of the published folder in it
-(--policy-repository) that the owners have signed; without, they are the bundle's word, which is said. --page writes a page of this csc with the folder in it as it is now: that in the folder is whoever’s made it.
+(--policy-repository) that the owners have signed; without, they are the bundle's word, which is said. --page writes a page of this csc with the folder in it as it is now: that in the folder is whoever’s
+made it. An index.html that this csc would not make of the folder's files is a fault where this version is said to have made the bundle, and a
+note where another is, or where there is none.
 
 Exit codes: 0 all is well, 1 something is not.
 

@@ -143,7 +143,9 @@ describe('the log of receipts', () => {
     const after = { 'somebody at a gate': { owed: [lost] }, 'somebody else': { owed: [] } };
     expect(JSON.parse(readFileSync(`${met}.logs`, 'utf8'))).toEqual(after);
     const [noted = ''] = readdirSync(`${met}.logs.evidence`);
-    expect(readFileSync(join(`${met}.logs.evidence`, noted), 'utf8')).toMatch(/it has two trees[^]*"signed"/);
+    expect(readFileSync(join(`${met}.logs.evidence`, noted), 'utf8')).toMatch(
+      /it has two trees[\s\S]*"signed"/,
+    );
     expect((await fleet.csc([...forget, 'exec_other'])).stderr).toContain('exec_other is owed');
     expect((await fleet.csc([...forget, 'exec_g'])).stdout).toMatch(
       /^forgotten; the note of it is .*evidence/,

@@ -187,13 +187,28 @@ export function openLogCheck({ seen = createSeenLogs(), ...options }: LogOptions
       return isDue ? { request: toRequest(ports, met), met } : undefined;
     },
     check: async (connection, receipt, brought, signal) => {
-      const { met, isDue, own } = await remember(ports, receipt);
-      if (brought?.answer !== undefined && (await isSettled(ports, own, brought.wanted, brought.answer)))
-        return;
-      if (trust !== undefined) return demand(ports, connection, receipt, signal);
-      if (isDue || brought !== undefined) await askSoon(ports, met, own, connection, signal);
+      try {
+        const { met, isDue, own } = await remember(ports, receipt);
+        if (brought?.answer !== undefined && (await isSettled(ports, own, brought.wanted, brought.answer)))
+          return;
+        if (trust !== undefined) return await demand(ports, connection, receipt, signal);
+        if (isDue || brought !== undefined) await askSoon(ports, met, own, connection, signal);
+      } catch (error) {
+        throw withEnd(error, receipt);
+      }
     },
   };
+}
+
+// Whoever reads that the log does not hold is to know what ran, before he has it run once more.
+function withEnd(error: unknown, { executionId, receiptJson }: ReceiptInLog): unknown {
+  if (!isCscError(error, 'LOG_INVALID') && !isCscError(error, 'LOG_MISSING')) return error;
+  const { status, exit_code: code }: { status?: unknown; exit_code?: unknown } = JSON.parse(
+    Buffer.from(receiptJson).toString(),
+  );
+  const end = `${String(status)}${typeof code === 'number' ? `, exit code ${code}` : ''}`;
+  const message = `${error.message}. The run itself has ended: ${end}, as its receipt says, which verifies (execution ${executionId})`;
+  return new CscError(error.code, message, { cause: error, executionId });
 }
 
 async function recall({ trust, seen, place }: Pick<LogPorts, 'trust' | 'seen' | 'place'>): Promise<Met> {

@@ -24,6 +24,28 @@ export type LocalCode =
   | 'CA_UNREACHABLE'
   | 'REPOSITORY_UNREACHABLE';
 
+/** What is known of a local code that people meet by its name. Both are Markdown, for docs/errors.md. */
+interface LocalFacts {
+  readonly means: string;
+  readonly remedy: string;
+}
+
+/** Those that are about a gate's log of receipts, which a client finds by itself. */
+export const logCodes: Readonly<Record<'LOG_INVALID' | 'LOG_MISSING', LocalFacts>> = {
+  LOG_INVALID: {
+    means:
+      'the gate’s log of receipts is false: another than before, a shorter one, one without a receipt that was handed out, or of another key',
+    remedy:
+      'count on nothing that this gate says; keep the evidence that is named, and ask the owners of the fleet. What has run has run: do not submit it again for this. Where they say that all is well, `csc audit forget` forgets it',
+  },
+  LOG_MISSING: {
+    means:
+      'whether a receipt is in the gate’s log cannot be known: too few witnesses have cosigned it, the gate keeps no log, or it does not know an execution any more whose proof it owes',
+    remedy:
+      'what has run has run: do not submit it again, but ask once more (`csc get ID --receipt-out FILE`) when what is missing is there. Witnesses are there once they run and the gate reaches them: `csc status` of an admin says which do not cosign',
+  },
+};
+
 /** Every code that a CscError may carry. */
 export type CscErrorCode = RpcReason | LocalCode;
 

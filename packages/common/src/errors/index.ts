@@ -1,4 +1,4 @@
-export { type CscErrorCode, isRpcReason, type LocalCode, retryOf, rpcStatusOf } from './codes.ts';
+export { type CscErrorCode, isRpcReason, type LocalCode, logCodes, retryOf, rpcStatusOf } from './codes.ts';
 export { CscError, type CscErrorOptions, isCscError, orThrow } from './csc-error.ts';
 export { type Fault, faulty, formatFaults, memberPath, type Parsed, parsed, quoteBriefly } from './fault.ts';
 export { guarded } from './guarded.ts';

@@ -116,11 +116,13 @@ export function openCheckpoint(
   if (vouchersOf(note, [log]).length === 0)
     throw invalid(`the checkpoint is not signed with the pinned key of the log ${log.name}`);
   const cosigned = vouchersOf(note, witnesses);
-  if (cosigned.length < quorum)
+  if (cosigned.length < quorum) {
+    const absent = witnesses.filter((it) => !cosigned.some(({ key }) => key === it)).map(({ name }) => name);
     throw new CscError(
       'LOG_MISSING',
-      `the checkpoint of ${checkpoint.size} entries is cosigned by ${cosigned.length} of the witnesses, and ${quorum} are due`,
+      `the checkpoint of ${checkpoint.size} entries is cosigned by ${cosigned.length} of the witnesses, and ${quorum} are due: ${absent.join(', ')} did not`,
     );
+  }
   return { checkpoint, note, cosigned };
 }
 

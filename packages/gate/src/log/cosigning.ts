@@ -167,11 +167,27 @@ export class Cosigning {
         return this.#cosign(witness, current, theirs, false);
       }
     }
-    if (answer.status !== 200)
-      throw new CscError('LOG_INVALID', `it answers ${answer.status}: ${answer.body.slice(0, 200).trim()}`);
+    if (answer.status !== 200) throw refusedWith(answer, current.size);
     this.#sizes.set(witness, size);
     return cosignatureIn(answer.body, note, witness.key);
   }
+}
+
+// What the statuses of tlog-witness mean where they stay, in words.
+function refusedWith(
+  { status, body }: { readonly status: number; readonly body: string },
+  size: number,
+): CscError {
+  const said = body.slice(0, 200).trim();
+  const words: Readonly<Record<number, string>> = {
+    403: 'its log key for this log is another than ours: tell its operator the vkey',
+    404: 'it does not know this log: tell its operator the vkey',
+    409: `it has cosigned ${said} entries of a log of our key that are not ours, and we have ${size}: was our data set back, or does another gate have our key?`,
+    422: 'what it has cosigned is not the beginning of our log: was our data set back, or does another gate have our key?',
+  };
+  const known = words[status];
+  const answers = `it answers ${status}: ${said}`;
+  return new CscError('LOG_INVALID', known === undefined ? answers : `${known} (${answers})`);
 }
 
 // Theirs alone: others may be beside it.
