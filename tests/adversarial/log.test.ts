@@ -815,7 +815,9 @@ describe('a witness', () => {
     });
     expect(witness.forks.join()).toMatch(/THE LOG csc.local\/gate\/test IS FALSE at 3 entries/);
     expect(readdirSync(join(witness.directory, 'evidence'))).toHaveLength(1);
-    expect(other.test.warnings.join()).toMatch(/does not cosign the log: what it has cosigned is not the beginning of our log.* \(it answers 422/);
+    expect(other.test.warnings.join()).toMatch(
+      /does not cosign the log: what it has cosigned is not the beginning of our log.* \(it answers 422/,
+    );
   });
 
   it('answers as tlog-witness says, and remembers what it has signed before it says so', async () => {
