@@ -1,4 +1,4 @@
-import { existsSync, mkdtempSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
@@ -40,6 +40,7 @@ import {
   defaultRetention,
   type GateLimits,
 } from '../../../packages/gate/src/service/config.ts';
+import { openStore } from '../../../packages/gate/src/store/store.ts';
 import { policyMembers } from '../policy.ts';
 import { deniedContract, toBytes } from './contracts.ts';
 import { LocalClient } from './local-client.ts';
@@ -57,6 +58,8 @@ export const gateIdentity = 'spiffe://csc.local/gate/test';
 
 /** Of every test gate that keeps a log. */
 export const logOrigin = 'csc.local/gate/test';
+
+const storeFile = 'gate.db';
 
 // Of the barrier in flushed().
 const nobody = 'spiffe://csc.local/client/nobody';
@@ -113,21 +116,23 @@ export const decisionTtlSec = 24 * 3600;
 /** A folder for what waits for its disk at every step, in memory where there is such a place: nothing here is about disks. */
 export const inMemory = existsSync('/dev/shm') ? '/dev/shm' : tmpdir();
 
+let empty: Promise<Buffer> | undefined;
+
+/** What a store is on disk that has nothing in it: made once, as every step of its schema would be taken for each test. */
+async function makeEmptyStore(): Promise<Buffer> {
+  const directory = mkdtempSync(join(inMemory, 'csc-gate-'));
+  const path = join(directory, storeFile);
+  await (await openStore(path)).close();
+  const bytes = readFileSync(path);
+  rmSync(directory, { recursive: true });
+  return bytes;
+}
+
 /** A gate in a temporary directory, its clock in the test's hand. */
 export class TestGate {
   readonly clock = new TestClock();
   readonly signer: Signer = createSigner(generateKeyPair().seed, 'gate-key');
-  readonly policies: PolicySet = createPolicySet([
-    makePolicy('default'),
-    makePolicy('wide'),
-    makePolicy('held'),
-    makePolicy('bound', { policy_schema_version: 'csc.policy.v0.2', binding: 'host' }),
-    makePolicy('limited', {
-      policy_schema_version: 'csc.policy.v0.2',
-      limits: policyLimits,
-      queue_timeout_sec: 30,
-    }),
-  ]);
+  readonly policies: PolicySet = policies;
   /** What the gate told of errors that no caller waits for. */
   readonly errors: unknown[] = [];
   /** What it told its owner to do something about. */
@@ -144,6 +149,8 @@ export class TestGate {
 
   static async open(options: TestGateOptions = {}): Promise<TestGate> {
     const test = new TestGate(options);
+    empty ??= makeEmptyStore();
+    writeFileSync(join(test.directory, storeFile), await empty, { mode: 0o600 });
     await test.#start();
     return test;
   }
@@ -242,7 +249,7 @@ export class TestGate {
   }
 
   #stored(query: string, executionId: string): unknown {
-    const database = new DatabaseSync(join(this.directory, 'gate.db'), { readOnly: true });
+    const database = new DatabaseSync(join(this.directory, storeFile), { readOnly: true });
     try {
       return database.prepare(query).get(executionId)?.['it'];
     } finally {
@@ -335,6 +342,18 @@ export function makePolicy(name: string, overrides: object = {}): PolicyDocument
   const members = policyMembers('/workspace', { ...own, ...overrides });
   return orThrow(parsePolicy(Buffer.from(JSON.stringify(members))), 'POLICY_INVALID', name);
 }
+
+const policies = createPolicySet([
+  makePolicy('default'),
+  makePolicy('wide'),
+  makePolicy('held'),
+  makePolicy('bound', { policy_schema_version: 'csc.policy.v0.2', binding: 'host' }),
+  makePolicy('limited', {
+    policy_schema_version: 'csc.policy.v0.2',
+    limits: policyLimits,
+    queue_timeout_sec: 30,
+  }),
+]);
 
 const bindings: Bindings = orThrow(
   bindingsFromJson({
