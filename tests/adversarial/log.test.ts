@@ -24,7 +24,7 @@ import {
 import { createSigner, generateKeyPair } from '@csc-fleet/common/crypto';
 import { sha256Hex } from '@csc-fleet/common/encoding';
 import { CscError } from '@csc-fleet/common/errors';
-import type { ChainEntry } from '@csc-fleet/common/evidence';
+import type { ChainEntry, ChainedReceipt } from '@csc-fleet/common/evidence';
 import {
   AuditRecord,
   type ProveOwnReceiptsRequest,
@@ -49,7 +49,7 @@ import {
   TreeEdge,
 } from '@csc-fleet/common/tlog';
 import { makeContract } from '@csc-fleet/test-kit/gate/contracts';
-import type { ScriptedExecutor } from '@csc-fleet/test-kit/gate/scripted-executor';
+import type { ReceiptOverrides, ScriptedExecutor } from '@csc-fleet/test-kit/gate/scripted-executor';
 import { ServedGate, TestPki } from '@csc-fleet/test-kit/gate/served-gate';
 import {
   agent,
@@ -1000,8 +1000,8 @@ async function host(ask: AskProofs, stateDir = emptyDirectory()) {
       if (gate === 'there') connectedMs += minutes * 60_000;
     },
     /** The receipt that this gate has of an execution was this host's, and is acknowledged. */
-    async owed({ test }: Stage, executionId: string): Promise<void> {
-      const { receiptJson } = await test.as(agent).getReceipt({ executionId });
+    async owed({ test }: Stage, executionId: string, signed?: Buffer): Promise<void> {
+      const receiptJson = signed ?? (await test.as(agent).getReceipt({ executionId })).receiptJson;
       const times = { notBefore: now, expiresAt: new Date(now.getTime() + 60_000), redeemedAt: now };
       const use = { ticketId: executionId, executionId, draft: '{}', bare: '{}', approvals: [] };
       await journal.redeem({ ...use, ...times });
@@ -1066,6 +1066,44 @@ describe('a host, whose receipts the gate has acknowledged', () => {
     const request = { executionIds: [ids[0], 'unknown'], oldSize: 0, witnesses: 0 };
     expect((await truth(own)(request))?.proofs).toHaveLength(1);
     expect((await truth(own, 'e2')(request))?.proofs).toEqual([]);
+  });
+
+  it('finds in the log, too, what it has signed of a run that its gate had ended by a receipt of its own, or brings it for ever', async () => {
+    const { test, executor } = own;
+    const { executionId } = await test.submit(makeContract());
+    const offer = await executor.next('offer', executionId);
+    await executor.refuse(executionId, 'SANDBOX_FAILED');
+    const before = executor.all('receiptAck').length;
+    const bring = async (more: ReceiptOverrides): Promise<ChainedReceipt> => {
+      const receipt = executor.chained(offer, more, { sequence: 7 });
+      const { receiptJson, originalJson = Buffer.alloc(0) } = receipt;
+      executor.say({
+        $case: 'receipt',
+        value: { executionId, receiptJson, originalJson, outputLogLength: 0 },
+      });
+      await executor.settled();
+      await test.flushed();
+      return receipt;
+    };
+    const acks = () => executor.all('receiptAck').length - before;
+    // One that does not verify there is none: as nobody has logged it, it is not acknowledged, and the host looks for nothing.
+    await bring({ signer: createSigner(generateKeyPair().seed, 'a-key-of-nobody') });
+    expect([acks(), (await test.receipt(executionId))['executor_id']]).toEqual([0, undefined]);
+    const { receiptJson } = await bring({});
+    await bring({});
+    expect(acks()).toBe(2);
+    await bring({ receipt: { exit_code: 9 } });
+    expect(acks()).toBe(2);
+    expect(test.errors.splice(0)).toHaveLength(4);
+    await test.as(agent).proveReceipts({ executionIds: [executionId] });
+    const one = await host(truth(own));
+    await one.owed(own, executionId, receiptJson);
+    await one.watch.round();
+    expect([one.watch.found.unproven, one.lines]).toEqual([0, []]);
+    const receipt = JSON.parse(receiptJson.toString()) as ReceiptV02;
+    const receipts = [{ name: executionId, receipt, sha256: sha256Hex(receiptJson) }];
+    const walked = await walkLog(filesIn(treeOf(own)), { trust: { log: logKey }, receipts, now: later });
+    expect(walked).toMatchObject({ faults: [], counts: { inChains: 1 } });
   });
 
   type HostLie = (truth: ProveOwnReceiptsResponse, dropped: string) => ProveOwnReceiptsResponse | undefined;

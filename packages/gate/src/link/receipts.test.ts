@@ -92,7 +92,6 @@ describe('the receipt of an executor', () => {
     const offer = await run();
     await executor.finish(offer);
     const first = await stored(offer);
-    test.clock.advance(1000);
     await executor.finish(offer);
     expect(executor.all('receiptAck', offer.executionId)).toHaveLength(2);
     expect(await stored(offer)).toEqual(first);

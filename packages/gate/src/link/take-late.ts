@@ -3,7 +3,7 @@ import { CscError, orThrow } from '@csc-fleet/common/errors';
 import { toOutcome } from '@csc-fleet/common/evidence';
 import type { Identity } from '@csc-fleet/common/identity';
 import { ExecutionState, type Receipt, toDuration } from '@csc-fleet/common/messages';
-import { parseReceipt } from '@csc-fleet/common/receipt';
+import { type ExecutionReceipt, parseReceipt } from '@csc-fleet/common/receipt';
 import { auditOfLateReceipt } from '../execution/audit.ts';
 import type { Happening, LiveExecution } from '../execution/execution.ts';
 import type { Executions } from '../execution/executions.ts';
@@ -76,13 +76,50 @@ export async function takeLateReceipt(
     await finisher.withReceipt(execution, toOutcome(verified, 'executor', false), receipt);
     return true;
   }
-  const receiptJson = inChain(receipt);
-  const { state, exitCode } = toOutcome(verified, 'executor', false);
-  const late = { executor: executor.uri, receiptJson, state, exitCode };
-  await store.addLateReceipt(ticketId, receiptJson, auditOfLateReceipt(execution.row, clock.now(), late));
+  await keepBeside(ports, executor, { execution, ticketId, receipt, verified });
   // Where the owners have said that nobody waits for it, it was to be hoped for.
   if (execution.resolutions.length === 0) onError(lateStart(executor.uri, execution.id));
   return true;
+}
+
+/**
+ * A receipt of an executor for what has ended by another, the gate's own or one of the same executor: where it verifies it is kept
+ * beside that, and in the log as that is, so that nothing is acknowledged that neither has. Throws RECEIPT_INVALID,
+ * SIGNATURE_INVALID, KEY_UNKNOWN, STORE_UNAVAILABLE.
+ */
+export async function takeContradiction(
+  ports: Pick<LateReceiptPorts, 'store' | 'keys' | 'clock' | 'onError'>,
+  executor: Identity,
+  execution: LiveExecution,
+  receipt: Receipt,
+): Promise<void> {
+  const verified = verifyExecutorReceipt(receipt, execution.row, ports.keys.ringOf(executor.uri));
+  const ticketId = execution.row.ticket_id ?? '';
+  await keepBeside(ports, executor, { execution, ticketId, receipt, verified });
+  const message = `executor ${executor.uri} has signed a receipt of ${execution.id}, which had ended by another: its journal was set back, or it lies`;
+  ports.onError(new CscError('RECEIPT_INVALID', message, { executionId: execution.id }));
+}
+
+interface LateReceipt {
+  readonly execution: LiveExecution;
+  readonly ticketId: string;
+  readonly receipt: Receipt;
+  readonly verified: ExecutionReceipt;
+}
+
+// One of each ticket: the store is not for an executor to fill.
+async function keepBeside(
+  { store, clock }: Pick<LateReceiptPorts, 'store' | 'clock'>,
+  executor: Identity,
+  { execution, ticketId, receipt, verified }: LateReceipt,
+): Promise<void> {
+  const receiptJson = inChain(receipt);
+  const { state, exitCode } = toOutcome(verified, 'executor', false);
+  const late = { executor: executor.uri, receiptJson, state, exitCode };
+  const audit = auditOfLateReceipt(execution.row, clock.now(), late);
+  const offer = { ticket_id: ticketId, executor_id: executor.uri };
+  if (await store.addLateReceipt(execution.id, offer, receiptJson, audit)) return;
+  throw new CscError('RECEIPT_INVALID', 'another receipt for its ticket is kept beside the one that counts');
 }
 
 function inChain({ receiptJson, originalJson }: Receipt): Buffer {

@@ -13,7 +13,7 @@ import type { Scheduler } from '../schedule/scheduler.ts';
 import type { Store } from '../store/store.ts';
 import { findOwn } from './progress.ts';
 import { verifyExecutorReceipt } from './receipts.ts';
-import { type LateReceiptPorts, takeLateReceipt } from './take-late.ts';
+import { type LateReceiptPorts, takeContradiction, takeLateReceipt } from './take-late.ts';
 
 export interface ReceiptPorts extends LateReceiptPorts {
   readonly executions: Pick<Executions, 'openById' | 'find'>;
@@ -117,7 +117,10 @@ async function takeOther(ports: ReceiptPorts, executor: Identity, receipt: Recei
     if (stored?.receiptJson.equals(receipt.receiptJson)) return true;
     // The gate's own may be the one that counts: it had been told that this executor did not start it.
     if (await takeLateReceipt(ports, executor, execution, receipt)) return true;
-    if (stored !== undefined) return true;
+    if (stored !== undefined) {
+      await takeContradiction(ports, executor, execution, receipt);
+      return true;
+    }
   }
   throw new CscError('RECEIPT_INVALID', 'this executor was never offered that execution');
 }

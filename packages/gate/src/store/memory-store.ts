@@ -120,12 +120,15 @@ export function createMemoryStore(): Store {
         .filter(({ executor_id }) => executor_id === executorId)
         .map(({ ticket_id }) => ticket_id)
         .reverse(),
-    addLateReceipt: async (ticketId, receiptJson, late) => {
-      const offers = [...executions.values()].flatMap(({ withdrawn }) => withdrawn);
-      const offer = offers.find(({ ticket_id }) => ticket_id === ticketId);
-      if (offer === undefined || offer.receiptJson !== undefined) return;
-      offer.receiptJson = Buffer.from(receiptJson);
+    addLateReceipt: async (executionId, { ticket_id, executor_id }, receiptJson, late) => {
+      const { withdrawn } = existing(executionId);
+      const known = withdrawn.find((it) => it.ticket_id === ticket_id);
+      if (known?.receiptJson !== undefined) return known.receiptJson.equals(receiptJson);
+      const kept = Buffer.from(receiptJson);
+      if (known === undefined) withdrawn.push({ ticket_id, executor_id, receiptJson: kept });
+      else known.receiptJson = kept;
       if (late !== undefined) addAudit([late]);
+      return true;
     },
     lateReceipt: async (executionId, holder) => {
       const late = (executions.get(executionId)?.withdrawn ?? []).filter(

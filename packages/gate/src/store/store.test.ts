@@ -155,8 +155,11 @@ describe.each(['on disk', 'in memory'])('a store %s', (where) => {
       for (const executor of ['another', 'holder']) {
         const withdrawn = { ticket_id: `of ${executor}`, executor_id: executor };
         await store.advance(created.execution_id, { ...nothing, withdrawn });
-        await store.addLateReceipt(withdrawn.ticket_id, Buffer.from(executor));
+        await store.addLateReceipt(created.execution_id, withdrawn, Buffer.from(executor));
       }
+      const own = { ticket_id: 'of holder', executor_id: 'holder' };
+      const again = (text: string) => store.addLateReceipt(created.execution_id, own, Buffer.from(text));
+      expect([await again('holder'), await again('another')]).toEqual([true, false]);
       const late = await store.lateReceipt(created.execution_id, 'holder');
       expect(late?.receiptJson.toString()).toBe('holder');
     });
@@ -552,7 +555,8 @@ describe('a store that has grown', () => {
     events: (it, id) => it.events(id),
     receipt: (it, id) => it.receipt(id),
     withdrawnTickets: (it, id) => it.withdrawnTickets(id, 'host'),
-    addLateReceipt: (it) => it.addLateReceipt('t', Buffer.alloc(1), record),
+    addLateReceipt: (it, id) =>
+      it.addLateReceipt(id, { ticket_id: 't', executor_id: 'host' }, Buffer.alloc(1), record),
     lateReceipt: (it, id) => it.lateReceipt(id, 'host'),
     keys: (it) => it.keys(),
     addKey: (it) => it.addKey({ key_id: 'k', public_key: Buffer.alloc(32), owner: 'o', since: '' }),

@@ -19,6 +19,7 @@ import type {
   NewExecution,
   StoredReceipt,
   Tables,
+  WithdrawnOffer,
 } from './tables.ts';
 import {
   chargeUsage,
@@ -85,8 +86,16 @@ export interface Store {
   receipt(executionId: string): Promise<StoredReceipt | undefined>;
   /** The tickets of this execution's offers that were withdrawn from this executor, the last first. */
   withdrawnTickets(executionId: string, executorId: string): Promise<readonly string[]>;
-  /** Keeps the receipt for a ticket that was withdrawn; of several, the first. */
-  addLateReceipt(ticketId: string, receiptJson: Uint8Array, audit?: NewAudit): Promise<void>;
+  /**
+   * Keeps a receipt that does not count for a ticket, and that it came; of several, the first. Resolves to false where another
+   * is kept.
+   */
+  addLateReceipt(
+    executionId: string,
+    offer: WithdrawnOffer,
+    receiptJson: Uint8Array,
+    audit?: NewAudit,
+  ): Promise<boolean>;
   /**
    * Of these, the one that the executor which has the execution has signed; of others, whose offers were taken back before,
    * the first.
@@ -357,19 +366,30 @@ class SqlStore implements Store {
     return rows.map((row) => row.ticket_id);
   }
 
-  async addLateReceipt(ticketId: string, receiptJson: Uint8Array, audit?: NewAudit): Promise<void> {
+  async addLateReceipt(
+    executionId: string,
+    offer: WithdrawnOffer,
+    receiptJson: Uint8Array,
+    audit?: NewAudit,
+  ): Promise<boolean> {
     const sqlite = this.#sqlite;
-    await this.#commits.run(() => {
-      const updated = sqlite.run(
+    const isKept = await this.#commits.run(() => {
+      const written = sqlite.run(
         queries
-          .updateTable('withdrawn_offers')
-          .set({ receipt_json: receiptJson })
-          .where('ticket_id', '=', ticketId)
-          .where('receipt_json', 'is', null),
+          .insertInto('withdrawn_offers')
+          .values({ ...offer, execution_id: executionId, receipt_json: receiptJson })
+          .onConflict((it) =>
+            it
+              .column('ticket_id')
+              .doUpdateSet({ receipt_json: receiptJson })
+              .where('withdrawn_offers.receipt_json', 'is', null),
+          ),
       );
-      if (audit !== undefined && updated > 0) insertRow(sqlite, 'audit', audit);
+      if (audit !== undefined && written > 0) insertRow(sqlite, 'audit', audit);
+      return written > 0 || isLateReceipt(sqlite, offer, receiptJson);
     });
     this.#audited.ring();
+    return isKept;
   }
 
   async lateReceipt(executionId: string, holder: string): Promise<StoredReceipt | undefined> {
@@ -606,4 +626,11 @@ class SqlStore implements Store {
   async #first<Row>(query: Compilable<Row> | CompiledQuery<Row>): Promise<Row | undefined> {
     return (await this.#all(query))[0];
   }
+}
+
+function isLateReceipt(sqlite: NodeSqlite, { ticket_id }: WithdrawnOffer, receiptJson: Uint8Array): boolean {
+  const known = sqlite.all(
+    queries.selectFrom('withdrawn_offers').select('receipt_json').where('ticket_id', '=', ticket_id),
+  );
+  return known.some(({ receipt_json: kept }) => kept !== null && Buffer.from(kept).equals(receiptJson));
 }
