@@ -65,7 +65,18 @@ if (isService) process.env.UV_THREADPOOL_SIZE ??= '12';
 // was written.
 const isOneShot = ['check', 'run'].includes(process.argv[2]);
 function endAtOnce() {
-  if (process.stdout.writableLength + process.stderr.writableLength === 0) process.exit();
+  if (!['stdout', 'stderr'].some(holdsBack)) process.exit();
+}
+
+// Most ends never ask for a stream (packages/cli/src/terminal/streams.ts), which would load all of Node's for it: until then another
+// getter than Node's is in its place.
+const streams = { stdout: getter('stdout'), stderr: getter('stderr') };
+function holdsBack(name) {
+  return getter(name) === streams[name] && process[name].writableLength > 0;
+}
+
+function getter(name) {
+  return Object.getOwnPropertyDescriptor(process, name).get;
 }
 
 const folder = cacheFolder();

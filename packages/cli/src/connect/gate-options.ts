@@ -134,16 +134,19 @@ export function addLogOptions(command: Command): Command {
 
 type Source = Readonly<Partial<Record<'gate' | 'ca' | 'cert' | 'key', string | undefined>>>;
 
-const path = z.string().min(1);
-const fileSchema = z.strictObject({
-  gate: path.exactOptional(),
-  ca: path.exactOptional(),
-  cert: path.exactOptional(),
-  key: path.exactOptional(),
-  log_vkey: path.exactOptional(),
-  witness_vkeys: z.array(path).max(16).exactOptional(),
-  witness_quorum: z.int().min(0).max(16).exactOptional(),
-});
+// Made where there is a file, as most who give these options have none.
+function makeFileSchema() {
+  const path = z.string().min(1);
+  return z.strictObject({
+    gate: path.exactOptional(),
+    ca: path.exactOptional(),
+    cert: path.exactOptional(),
+    key: path.exactOptional(),
+    log_vkey: path.exactOptional(),
+    witness_vkeys: z.array(path).max(16).exactOptional(),
+    witness_quorum: z.int().min(0).max(16).exactOptional(),
+  });
+}
 
 type SourceOptions = Omit<
   GateOptions,
@@ -213,7 +216,7 @@ export function resolveLog(
       '--log-of says which log and which witnesses: --log-vkey, --witness-vkey and --witness-quorum do not go with it';
     throw new CscError('CONFIG_INVALID', message);
   }
-  const file = config === undefined ? {} : readConfig(config, fileSchema);
+  const file = config === undefined ? {} : readConfig(config, makeFileSchema());
   const vkey = logVkey ?? file.log_vkey ?? env['CSC_LOG_VKEY'] ?? '';
   const witnesses = witnessVkey.length > 0 ? witnessVkey : (file.witness_vkeys ?? []);
   const quorum = witnessQuorum ?? file.witness_quorum ?? witnesses.length;
@@ -275,7 +278,7 @@ const mostNamed = 10;
 
 function fromFile(file: string | undefined): Source {
   if (file === undefined) return {};
-  const { gate, log_vkey, witness_vkeys, witness_quorum, ...paths } = readConfig(file, fileSchema);
+  const { gate, log_vkey, witness_vkeys, witness_quorum, ...paths } = readConfig(file, makeFileSchema());
   const resolved = Object.entries(paths).map(([name, value]) => [name, resolvePem(file, value)]);
   return { ...Object.fromEntries(resolved), gate };
 }

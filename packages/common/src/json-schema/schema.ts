@@ -20,7 +20,7 @@ export type JsonSchema = z.core.JSONSchema.BaseSchema;
 const sources = {
   contract: [contractSchema, 'csc.contract.v0.1'],
   policy: [policyV01Schema, 'csc.policy.v0.1'],
-  'policy-v0.2': [policyV02Schema, 'csc.policy.v0.2'],
+  'policy-v0.2': [policyV02Schema(), 'csc.policy.v0.2'],
   'policy-samples': [samplesSchema, 'csc.policy-samples.v0.1'],
   bindings: [bindingsSchema, 'csc.bindings.v0.1'],
   'bindings-v0.2': [bindingsV02Schema, 'csc.bindings.v0.2'],

@@ -50,7 +50,7 @@ export function policyFromJson(value: JsonValue, source = ''): Parsed<PolicyDocu
 
 function validatePolicy(value: JsonObject): Parsed<Policy> {
   const version = value['policy_schema_version'];
-  if (version === 'csc.policy.v0.2') return validate(policyV02Schema, value);
+  if (version === 'csc.policy.v0.2') return validate(policyV02Schema(), value);
   if (version === 'csc.policy.v0.1' || version === undefined) return validate(policyV01Schema, value);
   const message = unsupportedVersion('policy', version, policyVersions.join(' and '));
   return faulty(message ?? 'is required', 'policy_schema_version');

@@ -30,13 +30,16 @@ export function uniqueList<T extends z.ZodType<string | Readonly<Record<string, 
   item: T,
   min: number,
 ) {
-  const list = z.array(item);
-  return (min > 0 ? list.min(min) : list)
-    .superRefine(refineUnique, { when: () => true })
+  // Both at once: each step makes a list anew.
+  return z
+    .array(item)
+    .check(...(min > 0 ? [z.minLength(min)] : []), unique)
     .meta({ uniqueItems: true });
 }
 
 // Runs beside the items' own faults, so that all come at once; the value may be anything.
+const unique = z.superRefine<unknown>(refineUnique, { when: () => true });
+
 function refineUnique(value: unknown, context: z.core.$RefinementCtx): void {
   if (!Array.isArray(value)) return;
   const seen = new Map<unknown, number>();
