@@ -97,6 +97,18 @@ const occasionsApart: Plugin = {
   },
 };
 
+// What verifying loads of X.509 where a CA has name constraints, and at once: beside them all. In one file, as a library of another
+// copy does not know its types.
+const x509Apart: Plugin = {
+  name: 'X.509 apart',
+  setup: ({ onLoad, onResolve }) => {
+    onLoad({ filter: /\/evidence\/node-x509\.ts$/ }, () => ({
+      contents: "export const loadX509 = () => require('./apart-x509.cjs').loadX509();",
+    }));
+    onResolve({ filter: /^\.\/apart-x509\.cjs$/ }, ({ path }) => ({ path, external: true }));
+  },
+};
+
 // Beside those that the program loads stands what several of them share.
 const program = readFileSync(`${source}/program.ts`, 'utf8');
 const commands = [...new Set(program.match(/(?<=import\('\.\/commands\/)[\w-]+\.ts(?='\))/g) ?? [])];
@@ -136,7 +148,7 @@ const bundle = (entryPoints: Record<string, string>, plugins: Plugin[]) =>
     // In a profile names are worth more than bytes.
     ...(process.env['CSC_BUILD_READABLE'] ? { minifySyntax: true, sourcemap: true } : { minify: true }),
     legalComments: 'linked',
-    plugins: [commandsApart, withoutPrograms, withoutUnasked, ...plugins],
+    plugins: [commandsApart, withoutPrograms, withoutUnasked, x509Apart, ...plugins],
     // Bundled packages look for their protobuf files in ../../proto from where they were, our own code beside itself:
     // both find the bundle's proto folder.
     define: { 'import.meta.url': '$url', __dirname: '$dirname' },
@@ -153,6 +165,7 @@ await bundle(
   {
     ...Object.fromEntries(occasional),
     main: `${source}/main.ts`,
+    'apart-x509': `${source}/evidence/browser/x509.ts`,
     ...those(false),
     ...Object.fromEntries(programs.map((file) => [basename(file, '.ts'), file])),
   },

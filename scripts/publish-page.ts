@@ -18,6 +18,7 @@ const inBrowser: Plugin = {
     onResolve({ filter: /^node:/ }, () => inPlace('node.ts'));
     onResolve({ filter: /\/node-ed25519\.ts$/ }, () => inPlace('ed25519.ts'));
     onResolve({ filter: /\/node-p256\.ts$/ }, () => inPlace('p256.ts'));
+    onResolve({ filter: /\/node-x509\.ts$/ }, () => ({ path: join(browser, 'x509.ts'), sideEffects: false }));
     onLoad({ filter: /./, namespace: 'in place' }, ({ path }) => ({
       contents: `module.exports = require(${JSON.stringify(`./${path}`)});`,
       resolveDir: browser,

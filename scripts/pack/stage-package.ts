@@ -81,7 +81,15 @@ function compile(compilation: Compilation): void {
     const path = join(out, file);
     writeFileSync(path, readFileSync(path, 'utf8').replaceAll(relativeSource, '$1.js$2'));
   }
+  if (kind === 'module') return;
+  for (const file of globSync('**/*.js', { cwd: out })) {
+    const text = readFileSync(join(out, file), 'utf8');
+    if (text.includes(whereModule)) writeFileSync(join(out, file), text.replaceAll(whereModule, whereScript));
+  }
 }
+
+// What the compiler leaves in CommonJS, where it is no word of the language.
+const [whereModule, whereScript] = ['import.meta.url', "require('node:url').pathToFileURL(__filename).href"];
 
 // What the compiler rewrites in JavaScript, and leaves alone in declarations.
 const relativeSource = /((?:from |import\()(?:'|")\.{1,2}\/[^'"]+)\.ts('|")/g;

@@ -3845,6 +3845,14 @@ const joining: readonly Mutant[] = [
     red: 'leaves out what has a name of a form that is constrained and not understood',
   },
   {
+    name: 'constraints-read-in-part',
+    file: 'packages/common/src/evidence/name-constraints.ts',
+    before: 'if (written.length !== der.length || written.some',
+    after: 'if (written.length === 0 && written.some',
+    tests: ['packages/common/src/evidence/name-constraints.test.ts'],
+    red: 'refuses an extension with bytes after it',
+  },
+  {
     name: 'runs-that-outlast-their-certificate',
     file: 'packages/executor/src/execute.ts',
     before: '  checkOutlast(admitted.contract);',

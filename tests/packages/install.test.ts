@@ -12,6 +12,7 @@ import {
 import { arch, tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { promisify } from 'node:util';
+import { makeRoot } from '@csc-fleet/common/pki';
 import { type Fleet, startFleet } from '@csc-fleet/test-kit/fleet';
 import { repository } from '@csc-fleet/test-kit/process';
 import { publint } from 'publint';
@@ -133,9 +134,49 @@ describe('the client, installed from its tarball', () => {
     expect(runAs(process.execPath, 'readme.mts', program)).toBe('from far away\n1 0 success\n');
   });
 
-  it('brings no YAML, X.509 or second Ed25519', () => {
-    const installed = readdirSync(join(directory, 'agent/node_modules'));
-    for (const name of ['yaml', '@peculiar', '@noble', 'pino', 'reflect-metadata', 'kysely', 'commander'])
+  it.each([...nodes, process.execPath])(
+    'reads the name constraints of a CA, and loads what for where one has some: %s',
+    async (node) => {
+      const hosts: string[] = [];
+      const [own, other] = await Promise.all(
+        ['a.example', 'b.example'].map((trustDomain) => makeRoot({ trustDomain, hosts }, new Date())),
+      );
+      const pem = { own: own?.pem, other: other?.pem, bare: readFileSync(fleet.tls('alice').cert, 'utf8') };
+      const program = `
+      const ders = Object.values(${JSON.stringify(pem)}).map((it) => new X509Certificate(it).raw);
+      const [own, other, bare] = ders;
+      const told = (issuer, leaf) => { try { return checkNames(issuer, leaf) ?? 'within'; } catch (error) { return error.code; } };
+      const loaded = () => Object.keys(require.cache).some((it) => it.includes('@peculiar'));
+      const before = [told(bare, own), loaded()];
+      console.log(...before, told(own, own), told(own, other), loaded());`;
+      const from = "'@csc-fleet/common/evidence'";
+      const required = `const { checkNames } = require(${from}), { X509Certificate } = require('crypto');`;
+      const imported = `import { checkNames } from ${from}; import { X509Certificate } from 'crypto'; import { createRequire } from 'module';
+      const require = createRequire(import.meta.url);`;
+      for (const [name, head] of [
+        ['names.cjs', required],
+        ['names.mjs', imported],
+      ] as const)
+        expect(runAs(node, name, `${head}${program}`)).toBe('within false within RECEIPT_INVALID true\n');
+    },
+  );
+
+  it('brings no YAML, no library for keys and certificates, and no second Ed25519', () => {
+    const modules = join(directory, 'agent/node_modules');
+    const installed = [
+      ...readdirSync(modules),
+      ...readdirSync(join(modules, '@peculiar'), { encoding: 'utf8' }).map((it) => `@peculiar/${it}`),
+    ];
+    expect(installed).toContain('@peculiar/asn1-x509');
+    for (const name of [
+      'yaml',
+      '@peculiar/x509',
+      '@noble',
+      'pino',
+      'reflect-metadata',
+      'kysely',
+      'commander',
+    ])
       expect(installed).not.toContain(name);
   });
 });
