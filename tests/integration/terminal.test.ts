@@ -3,6 +3,7 @@ import { mkdirSync, readdirSync, readFileSync, readlinkSync, rmSync, statSync, w
 import { join } from 'node:path';
 import { readOwnSigner, toBase64 } from '@csc-fleet/common/crypto';
 import type { ReceiptV02 } from '@csc-fleet/common/receipt';
+import { makeSealKey } from '@csc-fleet/common/seal';
 import { cscOnTerminal, onTerminal } from '@csc-fleet/test-kit/cli/terminal';
 import { type Fleet, jobUid, startFleet } from '@csc-fleet/test-kit/fleet';
 import { testPolicy } from '@csc-fleet/test-kit/policy';
@@ -369,6 +370,13 @@ describe('evidence and output that nobody between has to be trusted with', () =>
     const elsewhere = await fleet.csc(['get', id, '--output'], { env: { XDG_STATE_HOME: fleet.directory } });
     expect(elsewhere.code).not.toBe(0);
     expect(elsewhere.stderr).toContain('--seal-key FILE');
+    // Which key opens it is not guessed where one is named.
+    const other = fleet.write('other-seal.key', makeSealKey().pem);
+    const wrong = await fleet.csc(['get', id, '--output', '--seal-key', other]);
+    expect(wrong).toMatchObject({
+      stdout: '',
+      stderr: expect.stringMatching(/sealed to the key .* holds .*kept/),
+    });
     expect(await receiptOf(id)).toMatchObject({ sealed: { algorithm: 'csc.seal.v0.1' } });
     const exported = await fleet.csc(['receipts', 'export', id, '--format', 'dsse']);
     expect(exported.code).toBe(0);

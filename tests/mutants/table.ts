@@ -3143,6 +3143,15 @@ const exported: readonly Mutant[] = [
     red: 'takes nothing new by keys that were rotated out',
   },
   {
+    name: 'bundle-page-of-any-text',
+    file: 'packages/cli/src/evidence/verify-bundle.ts',
+    before:
+      "if (hashOfPage(asListed(files, manifest)) === sha256) return { is: 'own', faults: [], notes: [] };",
+    after: "if (sha256 !== '') return { is: 'own', faults: [], notes: [] };",
+    tests: ['packages/cli/src/commands/receipts.test.ts'],
+    red: 'says where its page is another than csc makes of it',
+  },
+  {
     name: 'bundle-page-of-any-size',
     file: 'packages/cli/src/evidence/page.ts',
     before: 'if (fitsPage(files, maxBytes)) yield* toProgram(files);',

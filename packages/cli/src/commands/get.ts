@@ -74,7 +74,10 @@ export function defineGet(command: Command): void {
       new Option('--stream <name>', 'only this stream of each command').choices(Object.keys(streamsByName)),
     )
     .option('--recording <file>', 'where to write the recording of its terminal, once it is verified')
-    .option('--seal-key <file>', 'opens sealed output, beside the keys that csc submit --seal has kept here')
+    .option(
+      '--seal-key <file>',
+      'opens sealed output; without it, the keys that csc submit --seal has kept here do',
+    )
     .option(
       '--raw',
       'with --output: show what a terminal showed as it is, control sequences and all; and what is sealed, sealed',

@@ -480,6 +480,12 @@ describe('an audit bundle', () => {
       expect(refused.code).not.toBe(0);
       expect(refused.stderr).toContain(`leave out ${flag} `);
     }
+    const reversed = ['--since', '1m', '--until', '1h'];
+    for (const command of [['bundle', ...from, '--out', out], []]) {
+      const refused = await csc(['audit', ...command, ...reversed]);
+      expect(refused.code).not.toBe(0);
+      expect(refused.stderr).toMatch(/--since \S+ is not before --until \S+: nothing is in between/);
+    }
     expect(existsSync(out)).toBe(false);
     const times = ['--since', '1h', '--until', '2100-01-01T00:00:00Z'];
     expect((await csc(['audit', 'bundle', ...from, '--out', out, ...times])).code).toBe(0);
@@ -552,6 +558,30 @@ describe('an audit bundle', () => {
     // Nothing but itself, and the two scripts that it has.
     expect([shown.asked.length, shown.elements]).toEqual([1, 2]);
     expect((await show(join(bundle, 'index.html'))).verdict).toBe('done holds');
+  });
+
+  it('says where its page is another than csc makes of it, or is not there', async () => {
+    const dir = join(scratch, 'bundle-of-another-page');
+    cpSync(bundle, dir, { recursive: true });
+    const [page, manifest] = [join(dir, 'index.html'), join(dir, 'MANIFEST.json')];
+    const verify = ['audit', 'verify-bundle', dir, '--fleet-ca', caFile];
+    const said = async () => {
+      const { code, stdout } = await csc([...verify, '--json']);
+      const { page: is, faults } = JSON.parse(stdout) as { page: string; faults: { kind: string }[] };
+      return [code, is, faults.map(({ kind }) => kind)];
+    };
+    expect(await said()).toEqual([0, 'own', []]);
+    writeFileSync(page, readFileSync(page, 'utf8').replace('<title>', '<title>All is well: '));
+    expect(await said()).toEqual([1, 'other', ['page']]);
+    // Another version makes another page, which is no fault, and is said.
+    const facts = JSON.parse(readFileSync(manifest, 'utf8'));
+    writeFileSync(manifest, canonicalBytes({ ...facts, software: 'csc 0.0.1' }));
+    expect(await said()).toEqual([0, 'other', []]);
+    expect((await csc(verify)).stdout).toMatch(/^VALID\n[\s\S]*index.html IS NOT the page/);
+    rmSync(page);
+    expect((await csc(verify)).stdout).toMatch(/^VALID\n[\s\S]*index.html is not there/);
+    await csc([...verify, '--page', page]);
+    expect(await said()).toEqual([0, 'own', []]);
   });
 
   it.each<[string, string[], (dir: string, receipts: string[]) => void]>([

@@ -92,10 +92,7 @@ export function connectGate(
     fleetCa:
       options.fleetCa === undefined ? undefined : readPem(options.fleetCa, '--fleet-ca', maxPemBytes).bytes,
     ownersRoot: options.ownersRoot,
-    sealKeys:
-      options.raw === true
-        ? undefined
-        : sealKeysIn(process.env, options.sealKey === undefined ? [] : [options.sealKey]),
+    sealKeys: options.raw === true ? undefined : sealKeysIn(process.env, options.sealKey),
     knownExecutors:
       pinned === undefined && options.fleetCa === undefined
         ? lazily(() => remember(gate, options, say))

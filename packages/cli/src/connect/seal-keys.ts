@@ -1,6 +1,6 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
-import { orThrow } from '@csc-fleet/common/errors';
+import { CscError, orThrow } from '@csc-fleet/common/errors';
 import { makeDirectory, readBoundedFile } from '@csc-fleet/common/files';
 import { idOfSealKey, makeSealKey, parseSealKey, type SealKey, type SealKeys } from '@csc-fleet/common/seal';
 import { defaultStateDir, writeFileWhole } from '../files/write-file.ts';
@@ -22,12 +22,20 @@ export function readSealKey(file: string): SealKey {
   return orThrow(parseSealKey(readBoundedFile(file, { maxBytes }).bytes), 'KEY_INVALID', file);
 }
 
-/** The keys that are kept here, and those of these files. Throws as readSealKey, when one is asked for. */
-export function sealKeysIn(env: NodeJS.ProcessEnv, files: readonly string[]): SealKeys {
+/**
+ * The key in that file, or without one those that are kept here. When one is asked for, throws as readSealKey, and SEAL_INVALID
+ * where that in the file is another: whoever names a key is to know whether it opens.
+ */
+export function sealKeysIn(env: NodeJS.ProcessEnv, given: string | undefined): SealKeys {
   return (keyId) => {
-    const given = files.map(readSealKey).find((key) => idOfSealKey(key) === keyId);
-    if (given !== undefined) return given;
-    const file = join(directoryIn(env), `${keyId}.key`);
-    return existsSync(file) ? readSealKey(file) : undefined;
+    const kept = join(directoryIn(env), `${keyId}.key`);
+    const hasKept = existsSync(kept);
+    if (given === undefined) return hasKept ? readSealKey(kept) : undefined;
+    const key = readSealKey(given);
+    const own = idOfSealKey(key);
+    if (own === keyId) return key;
+    const what = `the output is sealed to the key ${keyId}, and ${given} (--seal-key) holds ${own}`;
+    const hint = hasKept ? ': leave --seal-key out, as csc has kept the right one here' : '';
+    throw new CscError('SEAL_INVALID', `${what}${hint}`);
   };
 }

@@ -318,3 +318,10 @@ export function readBundle(dir: string): Map<string, Uint8Array> {
   }
   return files;
 }
+
+/** Lower-case hex, of the page that is in the folder of a bundle. Undefined: there is none. Throws FILE_UNREADABLE. */
+export function readPageHash(dir: string): string | undefined {
+  const file = join(dir, pageName);
+  if (!existsSync(file)) return undefined;
+  return sha256Hex(readBoundedFile(file, { maxBytes: bundleLimits.bytes }).bytes);
+}

@@ -37,6 +37,13 @@ export function* toPage(files: ReadonlyMap<string, Uint8Array>, maxBytes = pageB
   yield '</body>\n</html>\n';
 }
 
+/** Lower-case hex, of the page that this csc makes of the files, in their order. */
+export function hashOfPage(files: ReadonlyMap<string, Uint8Array>): string {
+  const hash = createHash('sha256');
+  for (const piece of toPage(files)) hash.update(piece);
+  return hash.digest('hex');
+}
+
 /** Whether a page of these files has them in it. */
 export function fitsPage(files: ReadonlyMap<string, Uint8Array>, maxBytes = pageBytes): boolean {
   let bytes = 0;

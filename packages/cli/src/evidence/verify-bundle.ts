@@ -3,6 +3,8 @@ import {
   type BundleReport,
   type BundleTrust,
   logPath,
+  manifestName,
+  pageName,
   places,
   verifyBundle,
 } from '@csc-fleet/common/audit-bundle';
@@ -11,15 +13,16 @@ import { CscError, orThrow, showInvisible } from '@csc-fleet/common/errors';
 import { certifiedKey, type FleetCa, parseCertificates } from '@csc-fleet/common/evidence';
 import { readPem } from '@csc-fleet/common/files';
 import { type LogTrust, toLogTrust } from '@csc-fleet/common/tlog';
+import { version } from '@csc-fleet/common/version';
 import { exitCodes } from '../action/exit-codes.ts';
 import { type DemandedLog, type GateOptions, resolveLog } from '../connect/gate-options.ts';
 import { readOwnersLog } from '../connect/owners-log.ts';
 import { writeFileWhole } from '../files/write-file.ts';
 import { writeJson, writeOut } from '../terminal/streams.ts';
 import { createPaint, plainLine } from '../terminal/text.ts';
-import { readBundle } from './bundle.ts';
+import { readBundle, readPageHash } from './bundle.ts';
 import { describeOwners, ownersToJson, readOwners } from './owners.ts';
-import { fitsPage, toPage } from './page.ts';
+import { fitsPage, hashOfPage, toPage } from './page.ts';
 
 export interface VerifyBundleOptions
   extends Pick<GateOptions, 'logVkey' | 'logOf' | 'witnessVkey' | 'witnessQuorum' | 'ownersRoot'> {
@@ -37,20 +40,63 @@ export async function verifyBundleFolder(dir: string, options: VerifyBundleOptio
     throw new CscError('REQUEST_INVALID', 'this bundle is too large for a page: leave --page out');
   const trust = toTrust(files, options);
   const signed = options.ownersRoot === undefined ? undefined : await readOwners(files, options.ownersRoot);
-  const report = await verifyBundle(files, trust.ringFor, {
+  const verified = await verifyBundle(files, trust.ringFor, {
     logTrust: await toTrustOfLog(files, options, signed?.log),
     owners: signed?.word,
   });
-  if (options.page !== undefined) writeFileWhole(options.page, toPage(files));
-  if (options.json === true) await writeJson({ ...toJson(report), trust: trust.said });
+  const page = judgePage(files, readPageHash(dir), verified);
+  const report = { ...verified, faults: [...verified.faults, ...page.faults] };
+  if (options.page !== undefined) writeFileWhole(options.page, toPage(asListed(files, report.manifest)));
+  if (options.json === true) await writeJson({ ...toJson(report), trust: trust.said, page: page.is });
   else
     await writeOut(
       describe(report, trust.said, [
         ...describeOwners(report, hasRepository(files)),
         ...describeAbsentLog(report, signed?.log),
+        ...page.notes,
       ]),
     );
   return report.faults.length === 0 ? exitCodes.ok : exitCodes.no;
+}
+
+interface PageReport {
+  /** Whether it is what this csc makes of the files. */
+  readonly is: 'own' | 'other' | 'absent';
+  readonly faults: BundleReport['faults'];
+  readonly notes: readonly string[];
+}
+
+/**
+ * The page is in no manifest, as it has that in it; what this csc would make of the files, byte by byte, is known. Another version makes
+ * another, and of files that were changed it tells as they were: only where nothing else explains it, it is a fault.
+ */
+function judgePage(
+  files: ReadonlyMap<string, Uint8Array>,
+  sha256: string | undefined,
+  { manifest, faults }: BundleReport,
+): PageReport {
+  const anew = 'csc audit verify-bundle --page FILE writes one';
+  if (sha256 === undefined) return { is: 'absent', faults: [], notes: [`${pageName} is not there: ${anew}`] };
+  if (hashOfPage(asListed(files, manifest)) === sha256) return { is: 'own', faults: [], notes: [] };
+  const message = `${pageName} is not the page that this csc makes of these files: it was changed, or another build of csc has made it. Do not count on what it shows; ${anew}`;
+  const isFault = faults.length === 0 && manifest?.software === `csc ${version}`;
+  return isFault
+    ? { is: 'other', faults: [{ kind: 'page', message }], notes: [] }
+    : { is: 'other', faults: [], notes: [message.replace('is not', 'IS NOT')] };
+}
+
+// As they were put into a page when the bundle was made: the manifest lists them in that order, and comes last itself.
+function asListed(
+  files: ReadonlyMap<string, Uint8Array>,
+  manifest: BundleReport['manifest'],
+): ReadonlyMap<string, Uint8Array> {
+  const paths = [...(manifest?.files.map(({ path }) => path) ?? []), manifestName, ...files.keys()];
+  return new Map(
+    paths.flatMap((path) => {
+      const bytes = files.get(path);
+      return bytes === undefined ? [] : [[path, bytes] as const];
+    }),
+  );
 }
 
 interface Trust {
