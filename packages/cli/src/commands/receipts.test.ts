@@ -689,6 +689,8 @@ describe('an audit bundle', () => {
     );
     const manifest = JSON.parse(readFileSync(join(dir, 'MANIFEST.json'), 'utf8'));
     writeFileSync(join(dir, 'MANIFEST.json'), canonicalBytes({ ...manifest, files }));
+    // Its page tells of what was there before.
+    rmSync(join(dir, 'index.html'), { force: true });
   }
 
   it('is held against the log that is in it, by csc and by a browser', async () => {
