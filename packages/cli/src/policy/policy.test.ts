@@ -209,7 +209,7 @@ describe('csc policy prove', () => {
     const v02 = { policy_schema_version: 'csc.policy.v0.2' };
     const before = scratch.write(
       'old.yaml',
-      samplePolicy('/workspace', { ...v02, limits: { processes: 10 } }),
+      samplePolicy('/workspace', { ...v02, limits: { processes: 10, open_files: 64 } }),
     );
     const after = scratch.write(
       'new.yaml',
@@ -221,6 +221,7 @@ describe('csc policy prove', () => {
       result: 'wider',
       about: 'limits.processes',
       gives: 'processes 20, not 10',
+      also: ['open_files as far as the host lets it, not 64'],
     });
   });
 });

@@ -48,6 +48,7 @@ function describe(found: Containment, old: PolicyDocument, now: PolicyDocument):
   return [
     `${paint(['red', 'bold'], 'WIDER')} — by ${plainLine(found.about)}`,
     ...(found.gives === undefined ? [] : [`  it gives ${plainLine(found.gives)}`]),
+    ...found.also.map((it) => `  it gives ${plainLine(it)}`),
     `  old: ${answer(found, old)}`,
     `  new: ${answer(found, now)}`,
     ...conditions(found).map((it) => `  ${it}`),
@@ -73,11 +74,11 @@ function answer({ question: { contract, asked, host } }: Wider, document: Policy
 function toJson(found: Containment, old: PolicyDocument, now: PolicyDocument): object {
   if (found.kind !== 'wider')
     return { result: found.kind, ...('about' in found ? { about: found.about } : {}) };
-  const { about, gives, question } = found;
+  const { about, gives, also, question } = found;
   return {
     result: 'wider',
     about,
-    ...(gives === undefined ? {} : { gives }),
+    ...(gives === undefined ? {} : { gives, also }),
     old: answer(found, old),
     new: answer(found, now),
     terminal: question.asked.terminal === true,

@@ -18,6 +18,8 @@ export type Containment =
       readonly question: Question;
       /** What a run gets more where both decide alike. */
       readonly gives?: string;
+      /** What else it gets more, where it gets something: the first of them. */
+      readonly also: readonly string[];
     }
   /** These rules may, and no contract was found that shows it. */
   | { readonly kind: 'unknown'; readonly about: readonly string[] };
@@ -41,12 +43,16 @@ export function compareReach(old: PolicyDocument, now: PolicyDocument): Containm
     const question = findProof(doubt, old, now, usual);
     if (question === undefined) continue;
     const { about, gives } = doubt;
-    return { kind: 'wider', about, question, ...(gives === undefined ? {} : { gives }) };
+    if (gives === undefined) return { kind: 'wider', about, question, also: [] };
+    const others = byWeight.filter((it) => it !== doubt && it.gives !== undefined).slice(0, mostOthers);
+    const also = others.filter((it) => findProof(it, old, now, usual) !== undefined);
+    return { kind: 'wider', about, question, gives, also: also.map((it) => it.gives ?? it.about) };
   }
   return { kind: 'unknown', about: doubts.map(({ about }) => about) };
 }
 
 const mostUsual = 8;
+const mostOthers = 32;
 
 /** Argvs that a policy lets run, for questions that are about something else. */
 function findUsual(now: PolicyDocument): string[][] {

@@ -281,7 +281,7 @@ describe('compareReach', () => {
       'a variable that nothing sets any more',
       { set_env: { GIT_CONFIG_COUNT: '2' } },
       {},
-      'commands that no more have GIT_CONFIG_COUNT as "2"',
+      'commands for which GIT_CONFIG_COUNT is not set to "2" any more',
     ],
     [
       'hosts',

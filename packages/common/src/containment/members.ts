@@ -65,7 +65,10 @@ function findGrants(old: Policy, now: Policy): Doubt[] {
     // What a profile sets may be what turns hooks off: without it, the command has its own or none.
     ...Object.entries(old.set_env ?? {}).flatMap(([name, value]) =>
       when(now.set_env?.[name] === undefined, () =>
-        grant(`no set_env ${name}`, `commands that no more have ${name} as ${JSON.stringify(value)}`),
+        grant(
+          `no set_env ${name}`,
+          `commands for which ${name} is not set to ${JSON.stringify(value)} any more`,
+        ),
       ),
     ),
     ...limitNames.flatMap((name) => {
