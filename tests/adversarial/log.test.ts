@@ -232,10 +232,14 @@ describe('a log of receipts', () => {
     const { receipt } = await one.run(denied, { idempotencyKey: 'one' });
     expect(receipt?.status).toBe('blocked');
     expect([asked, await sizeOf(seen), (await seen.seenOf(placeOf(own))).owed]).toEqual([1, 2, []]);
+    // Who watches has it with the receipt, too.
+    const watched = await own.ran();
+    await one.follow(watched);
+    expect([asked, await sizeOf(seen), (await seen.seenOf(placeOf(own))).owed]).toEqual([1, 3, []]);
     // Of a gate that brings none, as an older one, by a call of its own.
     isBehind = true;
     await one.getReceipt(await own.ran());
-    expect([asked, await sizeOf(seen)]).toEqual([3, 3]);
+    expect([asked, await sizeOf(seen)]).toEqual([3, 4]);
   });
 
   it('has a gate’s own receipts, too, and those of other clients, of which nobody else is told', async () => {

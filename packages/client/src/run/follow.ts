@@ -1,9 +1,9 @@
-import type { RunRequest } from '@csc-fleet/common/messages';
+import type { ProveReceiptsRequest, RunRequest } from '@csc-fleet/common/messages';
 import { ExecutionState, GateService, Verdict } from '@csc-fleet/common/rpc';
 import type { Connection } from '../connection/connection.ts';
 import { endedEarly, type ReconnectOptions, retrying } from '../connection/reconnect.ts';
 import { type ExecutionEvent, toExecutionEvent, toOutputItem } from '../stream/items.ts';
-import { outputMethods, readOutputOnce, watchOnce } from '../stream/read.ts';
+import { outputMethods, proofWithinMs, readOutputOnce, watchOnce } from '../stream/read.ts';
 import type { Bind } from './bind.ts';
 import type { Receiver } from './receiver.ts';
 
@@ -16,6 +16,8 @@ interface FollowContext {
   readonly waitForApproval: boolean;
   /** Names the host in the submission, for the gate. Absent: there is none, or another process has it. */
   readonly bind?: Bind | undefined;
+  /** What is to be proven beside the receipt. Absent: nothing is. */
+  readonly prove?: ProveReceiptsRequest | undefined;
   /** Told once how the gate calls what was handed in. */
   readonly onNamed?: (executionId: string) => Promise<void>;
 }
@@ -90,9 +92,6 @@ async function runOnce(
   }
 }
 
-// The gate waits for its log for two seconds.
-const proofWithinMs = 3_000;
-
 // Bound before it counts as seen: where that fails for now, the event comes again on the next connection.
 async function take(context: FollowContext, receiver: Receiver, event: ExecutionEvent): Promise<void> {
   const known = receiver.executionId();
@@ -128,8 +127,10 @@ async function watchAndRead(
   };
   readOn();
   const next = receiver.progress.nextSequence();
+  const { prove } = context;
+  const proving = prove && { request: prove, onProof: receiver.prove };
   try {
-    for await (const event of watchOnce(context.connection, executionId, next, signal)) {
+    for await (const event of watchOnce(context.connection, executionId, next, signal, proving)) {
       arrived();
       if (event.type === 'finished') await read();
       // It may have ended when the execution seemed to, and goes on where it stands.
@@ -139,6 +140,8 @@ async function watchAndRead(
       }
       await take(context, receiver, event);
       readOn();
+      // Its proof comes behind it.
+      if (event.type === 'finished' && proving !== undefined) continue;
       if (await isDone(context, receiver, event)) return;
     }
   } catch (error) {

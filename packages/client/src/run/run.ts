@@ -173,12 +173,17 @@ async function runToEnd(context: RunContext, contract: ContractInput, given: Run
     if (submission !== undefined) await submitter?.signed.keep({ ...submission, executionId });
   };
   const waitForApproval = options.waitForApproval ?? false;
+  const prove = proofWanted === undefined ? {} : { prove: proofWanted.request };
   try {
     await abortable(context, receiver, cancels, () =>
-      followToEnd({ ...context, signal: stop.signal, waitForApproval, ...bind, onNamed }, receiver, {
-        submit: request,
-        ...(proofWanted === undefined ? {} : { prove: proofWanted.request }),
-      }),
+      followToEnd(
+        { ...context, signal: stop.signal, waitForApproval, ...bind, onNamed, ...prove },
+        receiver,
+        {
+          submit: request,
+          ...prove,
+        },
+      ),
     ).finally(stop.release);
     checkDecided(receiver.decision(), contractSha256);
     if (submission !== undefined && isOurs && receiver.finished() !== undefined)
@@ -245,6 +250,7 @@ export async function follow(
     isExpected: false,
   });
   const { signal, waitForApproval = false } = options;
+  const proofWanted = await (await context.log?.())?.wanted();
   const submission = await context.submitter?.signed.ofExecution(executionId);
   let host: string | undefined;
   const binder = createBinder(context, submission, (_, executorId) => {
@@ -252,11 +258,15 @@ export async function follow(
   });
   const bind = tolerant(binder);
   await abortable(context, receiver, options.cancelOnAbort ?? false, () =>
-    followToEnd({ ...context, signal, waitForApproval, ...bind }, receiver, undefined),
+    followToEnd(
+      { ...context, signal, waitForApproval, ...bind, prove: proofWanted?.request },
+      receiver,
+      undefined,
+    ),
   );
   if (submission !== undefined && receiver.finished() !== undefined)
     await context.submitter?.signed.drop(submission.nonce);
-  return conclude(context, receiver, { host });
+  return conclude(context, receiver, { host }, proofWanted);
 }
 
 // How long an abort waits for the gate to name what it has been handed: without a name nothing can be cancelled.

@@ -1,5 +1,10 @@
 import { CscError, isCscError } from '@csc-fleet/common/errors';
-import { type OutputStream, toDuration } from '@csc-fleet/common/messages';
+import {
+  type OutputStream,
+  type ProveReceiptsRequest,
+  type ProveReceiptsResponse,
+  toDuration,
+} from '@csc-fleet/common/messages';
 import { chunkOf, streamKey } from '@csc-fleet/common/output-log';
 import { GateService, ReadOutputResponse, RunResponse, type StreamPosition } from '@csc-fleet/common/rpc';
 import { looksSealed, type SealKeys } from '@csc-fleet/common/seal';
@@ -33,22 +38,52 @@ export async function* watch(
   }
 }
 
-/** One Watch call. Throws a transient GATE_UNREACHABLE where it ends before `finished`. */
+/** What is to be proven beside the receipt, and who is told. */
+export interface Proving {
+  readonly request: ProveReceiptsRequest;
+  readonly onProof: (proof: ProveReceiptsResponse) => void;
+}
+
+// The gate waits for its log for two seconds.
+export const proofWithinMs = 3_000;
+
+/**
+ * One Watch call. Throws a transient GATE_UNREACHABLE where it ends before `finished`; what comes beside a receipt is no reason to
+ * wait for long, nor to fail.
+ */
 export async function* watchOnce(
   connection: Connection,
   executionId: string,
   fromSequence: number,
   signal: AbortSignal | undefined,
+  proving?: Proving,
 ): AsyncGenerator<ExecutionEvent, void> {
-  const request = { executionId, fromSequence: Math.max(1, fromSequence) };
+  const prove = proving === undefined ? {} : { prove: proving.request };
+  const request = { executionId, fromSequence: Math.max(1, fromSequence), ...prove };
+  const left = new AbortController();
+  const until = AbortSignal.any([left.signal, ...(signal === undefined ? [] : [signal])]);
+  let patience: NodeJS.Timeout | undefined;
   // The first event is there as soon as the execution is.
   const begins = request.fromSequence === 1 ? 'at once' : 'quietly';
-  for await (const { event: wire } of connection.stream(GateService.watch, request, signal, begins)) {
-    const event = wire && toExecutionEvent(wire);
-    if (event !== undefined) yield event;
-    if (event?.type === 'finished') return;
+  try {
+    for await (const { event: wire, proof } of connection.stream(GateService.watch, request, until, begins)) {
+      if (patience !== undefined) {
+        if (proof === undefined) continue;
+        proving?.onProof(proof);
+        return;
+      }
+      const event = wire && toExecutionEvent(wire);
+      if (event !== undefined) yield event;
+      if (event?.type !== 'finished') continue;
+      if (proving === undefined) return;
+      patience = setTimeout(() => left.abort(), proofWithinMs);
+    }
+  } catch (error) {
+    if (patience === undefined) throw error;
+  } finally {
+    clearTimeout(patience);
   }
-  throw endedEarly();
+  if (patience === undefined) throw endedEarly();
 }
 
 /** Where `readOutput` begins, and what ends it. */

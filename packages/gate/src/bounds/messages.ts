@@ -69,7 +69,7 @@ export const requestBounds = {
   run: when(() => z.object({ submit: submit().optional(), prove: proving().optional() })),
   bind: when(() => z.object({ executionId: id, submissionJson: bytes(artifactBytes.submission) })),
   check: when(() => z.object({ policyProfile: text(256), terminal: z.boolean() })),
-  watch: when(() => z.object({ executionId: id, fromSequence: whole(0) })),
+  watch: when(() => z.object({ executionId: id, fromSequence: whole(0), prove: proving().optional() })),
   // A contract has at most 20 commands, of four streams each.
   readOutput: when(() =>
     z.object({

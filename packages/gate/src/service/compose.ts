@@ -300,6 +300,9 @@ function toMethods(parts: Parts) {
     watch: async ({ principal, request, write, gone }) => {
       const execution = await executions.visible(principal, request.executionId);
       for await (const event of watch(parts, execution, request.fromSequence, gone)) await write({ event });
+      if (request.prove === undefined || gone.aborted || !isTerminal(execution.row.state)) return;
+      const proof = await beside(principal, execution.id, request.prove);
+      if (proof !== undefined) await write({ event: undefined, proof });
     },
     readOutput: ({ principal, request, write, gone }) => giveOutput(parts, principal, request, write, gone),
     cancel: ({ principal, request }) => cancel(parts, principal, request),

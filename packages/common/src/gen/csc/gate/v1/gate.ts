@@ -139,10 +139,16 @@ export interface WatchRequest {
   executionId: string;
   /** The first event wanted. 0 and 1: from the beginning. */
   fromSequence: number;
+  /** As of RunRequest. */
+  prove?: ProveReceiptsRequest | undefined;
 }
 
 export interface WatchResponse {
-  event: ExecutionEvent | undefined;
+  event:
+    | ExecutionEvent
+    | undefined;
+  /** As of RunResponse: the last, with no event. */
+  proof?: ProveReceiptsResponse | undefined;
 }
 
 export interface ReadOutputRequest {
@@ -1494,7 +1500,7 @@ export const CheckResponse: MessageFns<CheckResponse> = {
 };
 
 function createBaseWatchRequest(): WatchRequest {
-  return { executionId: "", fromSequence: 0 };
+  return { executionId: "", fromSequence: 0, prove: undefined };
 }
 
 export const WatchRequest: MessageFns<WatchRequest> = {
@@ -1504,6 +1510,9 @@ export const WatchRequest: MessageFns<WatchRequest> = {
     }
     if (message.fromSequence !== 0) {
       writer.uint32(16).int64(message.fromSequence);
+    }
+    if (message.prove !== undefined) {
+      ProveReceiptsRequest.encode(message.prove, writer.uint32(162).fork()).join();
     }
     return writer;
   },
@@ -1537,6 +1546,14 @@ export const WatchRequest: MessageFns<WatchRequest> = {
             message.fromSequence = longToNumber(reader.int64());
             continue;
           }
+          case 20: {
+            if (tag !== 162) {
+              break;
+            }
+
+            message.prove = ProveReceiptsRequest.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1556,18 +1573,24 @@ export const WatchRequest: MessageFns<WatchRequest> = {
     const message = createBaseWatchRequest();
     message.executionId = object.executionId ?? "";
     message.fromSequence = object.fromSequence ?? 0;
+    message.prove = (object.prove !== undefined && object.prove !== null)
+      ? ProveReceiptsRequest.fromPartial(object.prove)
+      : undefined;
     return message;
   },
 };
 
 function createBaseWatchResponse(): WatchResponse {
-  return { event: undefined };
+  return { event: undefined, proof: undefined };
 }
 
 export const WatchResponse: MessageFns<WatchResponse> = {
   encode(message: WatchResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.event !== undefined) {
       ExecutionEvent.encode(message.event, writer.uint32(10).fork()).join();
+    }
+    if (message.proof !== undefined) {
+      ProveReceiptsResponse.encode(message.proof, writer.uint32(162).fork()).join();
     }
     return writer;
   },
@@ -1593,6 +1616,14 @@ export const WatchResponse: MessageFns<WatchResponse> = {
             message.event = ExecutionEvent.decode(reader, reader.uint32());
             continue;
           }
+          case 20: {
+            if (tag !== 162) {
+              break;
+            }
+
+            message.proof = ProveReceiptsResponse.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1612,6 +1643,9 @@ export const WatchResponse: MessageFns<WatchResponse> = {
     const message = createBaseWatchResponse();
     message.event = (object.event !== undefined && object.event !== null)
       ? ExecutionEvent.fromPartial(object.event)
+      : undefined;
+    message.proof = (object.proof !== undefined && object.proof !== null)
+      ? ProveReceiptsResponse.fromPartial(object.proof)
       : undefined;
     return message;
   },
