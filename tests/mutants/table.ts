@@ -3859,7 +3859,7 @@ const joining: readonly Mutant[] = [
     before: 'if (written.length !== der.length || written.some',
     after: 'if (written.length === 0 && written.some',
     tests: ['packages/common/src/evidence/name-constraints.test.ts'],
-    red: 'refuses an extension with bytes after it',
+    red: 'refuses a certificate with bytes after it',
   },
   {
     name: 'runs-that-outlast-their-certificate',
