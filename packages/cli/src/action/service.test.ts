@@ -59,7 +59,7 @@ describe('csc gate and csc executor', () => {
     );
     const warned = await csc(['gate', '--config', ending, '--check-config']);
     expect(warned.stderr).toMatch(
-      /WARNING the certificate .*ending\/gate\.pem ends in 1[45] days .*\n.*is good/,
+      /WARNING the certificate .*ending\/gate\.pem ends in 1[45] days .*\ncsc: WARNING nobody may be keeping the policies fresh.*\n.*is good/,
     );
   });
 
