@@ -229,6 +229,9 @@ print('fds', sorted(os.listdir('/proc/self/fd'), key=int)[:4])
     await becomes(/-icanon/);
     process.kill(pid(), 'SIGTSTP');
     await becomes(/ icanon/);
+    // It gives the terminal back before it stops, and what is not stopped yet would not be continued.
+    const state = () => /^State:\s+(\w)/m.exec(readFileSync(`/proc/${pid()}/status`, 'utf8'))?.[1];
+    await vi.waitFor(() => expect(state()).toBe('T'), { timeout: 20_000, interval: 20 });
     process.kill(pid(), 'SIGCONT');
     await becomes(/-icanon/);
     csc.pty.write('echo on$((1+1))\r');
