@@ -2,7 +2,8 @@ import { defineConfig } from 'vitest/config';
 import { ClosingLineReporter } from './scripts/closing-line-reporter.ts';
 import { LongFilesFirst } from './scripts/long-files-first.ts';
 
-// Two workers: the tests start real gates, executors and sandboxes, which need cores of their own. The files of a worker
+// Three workers on two cores: the tests start real gates, executors and sandboxes, which need cores of their own, and wait for them
+// a third of the time. The files of a worker
 // share its modules (loading them anew for each took a third of all time); leave-as-found.ts holds them to that.
 export default defineConfig({
   test: {
@@ -13,7 +14,7 @@ export default defineConfig({
     // Node runs the sources as they are: what Vite would make of them first is nothing that they need.
     experimental: { viteModuleRunner: false, nodeLoader: false },
     sequence: { sequencer: LongFilesFirst },
-    maxWorkers: 2,
+    maxWorkers: 3,
     testTimeout: 60_000,
     hookTimeout: 60_000,
     reporters: ['default', new ClosingLineReporter()],
