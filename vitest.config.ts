@@ -2,9 +2,8 @@ import { defineConfig } from 'vitest/config';
 import { ClosingLineReporter } from './scripts/closing-line-reporter.ts';
 import { LongFilesFirst } from './scripts/long-files-first.ts';
 
-// Three workers on two cores: the tests start real gates, executors and sandboxes, which need cores of their own, and wait for them
-// a third of the time. The files of a worker
-// share its modules (loading them anew for each took a third of all time); leave-as-found.ts holds them to that.
+// Three workers on two cores: the tests start real gates, executors and sandboxes, and wait for them a third of the time. The files
+// of a worker share its modules (loading them anew for each took a third of all time); leave-as-found.ts holds them to that.
 export default defineConfig({
   test: {
     include: ['packages/**/*.test.ts', 'tests/**/*.test.ts'],
