@@ -90,6 +90,8 @@ async function bundleClient(): Promise<string> {
     bundle: true,
     platform: 'node',
     format: 'cjs',
+    define: { 'import.meta.url': '$url' },
+    banner: { js: "const $url=require('node:url').pathToFileURL(__filename).href;" },
     // For profiles.
     sourcemap: true,
     logLevel: 'warning',
