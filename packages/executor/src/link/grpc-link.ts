@@ -1,5 +1,9 @@
 import { CscError, guarded, isCscError } from '@csc-fleet/common/errors';
-import type { ProveOwnReceiptsRequest, ProveOwnReceiptsResponse } from '@csc-fleet/common/messages';
+import type {
+  FetchPolicyFileResponse,
+  ProveOwnReceiptsRequest,
+  ProveOwnReceiptsResponse,
+} from '@csc-fleet/common/messages';
 import type { RepositorySource } from '@csc-fleet/common/policy-repository';
 import {
   type ConnectRequest,
@@ -14,7 +18,14 @@ import {
   type TlsSource,
 } from '@csc-fleet/common/rpc';
 import type { Log } from '@csc-fleet/common/service';
-import { type ChannelOptions, type ClientDuplexStream, Metadata, status } from '@grpc/grpc-js';
+import {
+  type CallOptions,
+  type ChannelOptions,
+  type ClientDuplexStream,
+  Metadata,
+  type requestCallback,
+  status,
+} from '@grpc/grpc-js';
 import type { OutputSink } from '../output/index.ts';
 import { heartbeatMs } from './connection.ts';
 import { createGrpcOutput } from './grpc-output.ts';
@@ -72,17 +83,29 @@ const bulkChannel = { ...ownConnection, 'grpc.max_receive_message_length': 1024 
 // What a host takes of one file of the policy repository, and its envelope.
 const filesChannel = { ...ownConnection, 'grpc.max_receive_message_length': 9 * 1024 * 1024 };
 
-function fetchPolicyFile(line: Line, path: string, answerMs: number): Promise<Uint8Array | undefined> {
+/** One call of a line of its own. Resolves to undefined where the gate is of a release that knows no such call. */
+function ask<Response>(
+  line: Line,
+  answerMs: number,
+  begin: (client: ExecutorLinkClient, options: CallOptions, answered: requestCallback<Response>) => unknown,
+): Promise<Response | undefined> {
   const { client } = line;
-  const deadline = Date.now() + answerMs;
   return new Promise((resolve, reject) => {
-    client.fetchPolicyFile({ path }, new Metadata(), { deadline }, (error, response) => {
+    begin(client, { deadline: Date.now() + answerMs }, (error, response) => {
       if (error?.code === status.DEADLINE_EXCEEDED) line.giveUp(client);
-      if (error?.code === status.UNIMPLEMENTED) reject(olderGate());
+      if (error?.code === status.UNIMPLEMENTED) resolve(undefined);
       else if (error !== null) reject(fromServiceError(error));
-      else resolve(response.found ? response.content : undefined);
+      else resolve(response);
     });
   });
+}
+
+async function fetchPolicyFile(line: Line, path: string, answerMs: number): Promise<Uint8Array | undefined> {
+  const answer = await ask<FetchPolicyFileResponse>(line, answerMs, (client, options, answered) =>
+    client.fetchPolicyFile({ path }, new Metadata(), options, answered),
+  );
+  if (answer === undefined) throw olderGate();
+  return answer.found ? answer.content : undefined;
 }
 
 // Of 64 proofs, each of 63 hashes, their leaves and a checkpoint, twice.
@@ -93,30 +116,15 @@ function prove(
   request: ProveOwnReceiptsRequest,
   answerMs: number,
 ): Promise<ProveOwnReceiptsResponse | undefined> {
-  const { client } = line;
   const { path, requestSerialize, responseDeserialize } = ExecutorLinkService.proveOwnReceipts;
   // Before it is unpacked: what takes two bytes of a message takes a hundred of memory.
   const decode = (bytes: Buffer): ProveOwnReceiptsResponse => {
     if (bytes.length <= maxProofBytes) return responseDeserialize(bytes);
     throw new CscError('MESSAGE_TOO_LARGE', `its proofs are ${bytes.length} bytes long`);
   };
-  const options = { deadline: Date.now() + answerMs };
-  return new Promise((resolve, reject) => {
-    client.makeUnaryRequest(
-      path,
-      requestSerialize,
-      decode,
-      request,
-      new Metadata(),
-      options,
-      (error, answer) => {
-        if (error?.code === status.DEADLINE_EXCEEDED) line.giveUp(client);
-        if (error?.code === status.UNIMPLEMENTED) resolve(undefined);
-        else if (error !== null) reject(fromServiceError(error));
-        else resolve(answer);
-      },
-    );
-  });
+  return ask(line, answerMs, (client, options, answered) =>
+    client.makeUnaryRequest(path, requestSerialize, decode, request, new Metadata(), options, answered),
+  );
 }
 
 function olderGate(): CscError {
