@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { ExecutionState } from '@csc-fleet/common/rpc';
 import type { Fleet } from '@csc-fleet/test-kit/fleet';
+import { findProcesses } from '@csc-fleet/test-kit/sandbox/find-processes';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { Stage } from './stage.ts';
 
@@ -37,19 +38,6 @@ async function python(name: string, text: string, command: Parameters<Stage['run
 
 function markerOf(name: string): string {
   return `csc-probe-${name}-${process.pid}`;
-}
-
-/** Processes of this host that have the marker among their arguments. */
-function findProcesses(marker: string): string[] {
-  return readdirSync('/proc')
-    .filter((name) => /^\d+$/.test(name))
-    .filter((pid) => {
-      try {
-        return readFileSync(`/proc/${pid}/cmdline`, 'latin1').split('\0').includes(marker);
-      } catch {
-        return false;
-      }
-    });
 }
 
 describe('resources', () => {

@@ -1,6 +1,7 @@
-import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { findProcesses } from '@csc-fleet/test-kit/sandbox/find-processes';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { describeFailure, type RunProbe, testProbes } from './run-probe.ts';
 import { type Finding, readProbes, Stage } from './stage.ts';
@@ -63,16 +64,6 @@ async function marked(name: string, text: string, command: Parameters<Stage['run
     ...command,
   });
   return { ...result, left: findProcesses(marker) };
-}
-
-function findProcesses(marker: string): string[] {
-  return readdirSync('/proc').filter((pid) => {
-    try {
-      return readFileSync(`/proc/${pid}/cmdline`, 'latin1').split('\0').includes(marker);
-    } catch {
-      return false;
-    }
-  });
 }
 
 const endings: RunProbe[] = [
