@@ -91,12 +91,14 @@ export async function submit(
   const stopped = ports.owners.whyStopped(subject);
   const { timed = untimed, signer, decisionTtlSec } = ports;
   const asked = { terminal: terms.terminal !== undefined };
+  // What the submission itself says, its submitter knows.
+  const standsUntil = submission?.identity?.startsBy;
   const decided = timed('decide', () =>
     tracedNow(
       ports.tracing,
       'csc.gate.decide',
       { parent: trace, facts: { 'csc.profile': subject.profile } },
-      () => decide(handed, policy, stopped, { signer, decisionTtlSec, judge }, now, asked),
+      () => decide(handed, policy, stopped, { signer, decisionTtlSec, standsUntil, judge }, now, asked),
     ),
   );
   const known = await findKnown(ports, terms, decided);

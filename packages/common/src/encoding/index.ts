@@ -10,4 +10,4 @@ export {
 } from './json-value.ts';
 export { decodeStrictUtf8, parseStrictJson, type StrictOptions } from './strict-json.ts';
 export { compareCodePoints } from './text.ts';
-export { type Clock, parseTimestamp, systemClock, toTimestamp } from './time.ts';
+export { type Clock, earliest, parseTimestamp, systemClock, toTimestamp } from './time.ts';

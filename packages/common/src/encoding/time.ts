@@ -42,3 +42,8 @@ export interface Clock {
 
 /** The machine's own time. */
 export const systemClock: Clock = { now: () => new Date() };
+
+/** The earlier of both; undefined is later than all. */
+export function earliest(one: Date, other: Date | undefined): Date {
+  return other !== undefined && other < one ? other : one;
+}

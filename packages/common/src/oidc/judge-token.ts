@@ -34,6 +34,8 @@ export interface TokenIdentity {
   readonly jti?: string;
   /** `weak`: the token names no key, and whoever saw it could have used it. */
   readonly binding: Issuer['binding'];
+  /** When what was asked with it may begin at the latest, as `max_wait_sec` has it: no host that has these issuers starts it later. */
+  readonly startsBy: Date;
 }
 
 /**
@@ -47,7 +49,7 @@ export function judgeToken(token: OpenedToken, context: TokenContext): TokenIden
   checkAlgorithm(token, issuer);
   checkStillPinned(token.key, issuer);
   checkAudience(token.claims['aud'], issuer, context);
-  checkTimes(token, issuer, context);
+  const startsBy = checkTimes(token, issuer, context);
   const subject = textClaim(token, 'sub', 1024);
   const jti = token.claims['jti'] === undefined ? {} : { jti: textClaim(token, 'jti', 256) };
   return {
@@ -57,6 +59,7 @@ export function judgeToken(token: OpenedToken, context: TokenContext): TokenIden
     tokenSha256: token.sha256,
     ...jti,
     binding: issuer.binding,
+    startsBy,
   };
 }
 
@@ -89,7 +92,7 @@ function checkAudience(aud: JsonValue | undefined, issuer: Issuer, context: Toke
   );
 }
 
-function checkTimes(token: OpenedToken, issuer: Issuer, { usedAt, now }: TokenContext): void {
+function checkTimes(token: OpenedToken, issuer: Issuer, { usedAt, now }: TokenContext): Date {
   const issuedAt = time(token, 'iat');
   const endsAt = time(token, 'exp');
   const beginsAt = token.claims['nbf'] === undefined ? issuedAt : Math.max(issuedAt, time(token, 'nbf'));
@@ -104,7 +107,8 @@ function checkTimes(token: OpenedToken, issuer: Issuer, { usedAt, now }: TokenCo
     throw refusedToken(
       'it had ended, or was too old, when it was used (exp, max_token_age_sec): get a new one',
     );
-  if (at <= until + wait + tolerance) return;
+  const startsBy = until + wait + tolerance;
+  if (at <= startsBy) return new Date(startsBy * 1000);
   const message = `the token has ended ${Math.round(at - until)} s ago, and what it asked for may begin ${wait} s after that at most (max_wait_sec): submit it again`;
   throw new CscError('SUBMISSION_EXPIRED', message);
 }

@@ -133,6 +133,16 @@ describe('a token', () => {
     expect(await at(230)).toMatch(/too old/);
     expect(await at(329, 100)).toBe(githubPrincipal);
     expect(await at(330, 100)).toMatch(/submit it again/);
+    const token = await openToken(text, of, createIssuerKeys());
+    if (token instanceof CscError) throw token;
+    const { startsBy } = judgeToken(token, {
+      issuers: of,
+      trustDomain: 'csc.local',
+      publicKey,
+      usedAt: now,
+      now,
+    });
+    expect(startsBy).toEqual(new Date(now.getTime() + 329_000));
     // Dated ahead, so that it would be good for longer.
     expect(await at(-40, 10)).toMatch(/not good yet/);
     for (const over of [

@@ -1,16 +1,18 @@
 import type { SignedApproval } from '@csc-fleet/common/approval';
 import { withoutRevoked } from '@csc-fleet/common/approval';
 import type { CommandContract } from '@csc-fleet/common/contract';
-import { createSigner } from '@csc-fleet/common/crypto';
+import { createSigner, generateKeyPair } from '@csc-fleet/common/crypto';
 import { toTimestamp } from '@csc-fleet/common/encoding';
 import { orThrow } from '@csc-fleet/common/errors';
 import { type ApprovalsWatchResponse, ExecutionState } from '@csc-fleet/common/messages';
-import { createRevocations } from '@csc-fleet/common/owners';
+import { tokenAudience, tokenSha256 } from '@csc-fleet/common/oidc';
+import { createRevocations, parseIssuers } from '@csc-fleet/common/owners';
 import { bindingsFromJson, createPolicySet } from '@csc-fleet/common/policy';
 import { parseSubmission, type Submission } from '@csc-fleet/common/submission';
 import { parseTicket } from '@csc-fleet/common/ticket';
 import { makeContract } from '@csc-fleet/test-kit/gate/contracts';
 import { agent, makePolicy, other, TestGate } from '@csc-fleet/test-kit/gate/test-gate';
+import { githubClaims, githubPrincipal, TestIssuer } from '@csc-fleet/test-kit/issuer';
 import {
   approveSigned,
   breakGlass,
@@ -46,6 +48,7 @@ const bindings = orThrow(
     bindings_version: 'csc.bindings.v0.2',
     bindings: [
       { identity: agent, policies: ['guarded'] },
+      { identity: githubPrincipal, policies: ['guarded'] },
       { identity: 'spiffe://csc.local/client/nobody', policies: ['guarded'] },
     ],
     submitters: [
@@ -190,6 +193,62 @@ describe('the people who are asked', () => {
       ),
     });
     await expect(review(asked, bob, 'security')).rejects.toEqual(refused('was rejected'));
+  });
+
+  it('are asked until what was submitted by a token could not begin any more, and so is its submitter told', async () => {
+    const issuer = await TestIssuer.make(undefined, 'ES256');
+    const described = {
+      issuers_version: 'csc.issuers.v0.1',
+      issuers: [issuer.pinned({ max_wait_sec: 900 })],
+    };
+    const read = orThrow(
+      parseIssuers(Buffer.from(JSON.stringify(described))),
+      'POLICY_INVALID',
+      'the issuers',
+    );
+    await test.publish({
+      policies: createPolicySet([policy]),
+      bindings,
+      approvers,
+      issuers: read.issuers,
+      version: 4,
+    });
+    const { seed, publicKey } = generateKeyPair();
+    const signer = createSigner(seed, Buffer.from(publicKey).toString('base64'));
+    const now = test.clock.now();
+    const token = await issuer.sign({ ...githubClaims, aud: tokenAudience('csc.local', publicKey) }, { now });
+    const contract = makeContract();
+    const overrides = {
+      token_sha256: tokenSha256(token),
+      expires_at: toTimestamp(new Date(now.getTime() + 20 * 3_600_000)),
+    };
+    const submissionJson = signSubmission(contract, { principal: githubPrincipal, signer, now, overrides });
+    const asked = await test.submit(contract, {
+      principal: githubPrincipal,
+      submissionJson,
+      submissionToken: token,
+    });
+    // Its end, what the owners let it wait after that, and by what clocks may differ.
+    const ends = new Date(now.getTime() + (300 + 900 + 60) * 1000);
+    expect(asked.decision?.expiresAt).toEqual(ends);
+    const { pending } = await test.as(alice.identity).listApprovals();
+    expect(pending.map(({ until }) => until)).toEqual([ends]);
+    // Once they have agreed, it waits for a host for no longer.
+    const submission = orThrow(parseSubmission(submissionJson), 'SUBMISSION_INVALID', 'it');
+    for (const [who, group] of [
+      [alice, 'release'],
+      [carol, 'security'],
+    ] as const)
+      await test
+        .as(who.identity)
+        .review(
+          asked.executionId,
+          await approveSigned({ contract, policy, principal: githubPrincipal, submission, now }, who, group),
+        );
+    expect(await test.state(asked.executionId, githubPrincipal)).toBe(ExecutionState.QUEUED);
+    test.clock.advance(ends.getTime() - now.getTime());
+    await vi.advanceTimersByTimeAsync(60_000);
+    expect(await test.state(asked.executionId, githubPrincipal)).toBe(ExecutionState.EXPIRED);
   });
 
   it('are told of what comes and goes', async () => {

@@ -1,5 +1,5 @@
 import { type AnyApproval, approvalSha256, parseAnyApproval, toConsumed } from '@csc-fleet/common/approval';
-import { type Clock, parseTimestamp, toTimestamp } from '@csc-fleet/common/encoding';
+import { type Clock, earliest, parseTimestamp, toTimestamp } from '@csc-fleet/common/encoding';
 import { CscError, orThrow } from '@csc-fleet/common/errors';
 import { ExecutionState } from '@csc-fleet/common/messages';
 import type { Happening, LiveExecution } from '../execution/execution.ts';
@@ -229,14 +229,11 @@ async function approve(
   scheduler.enqueue(execution);
 }
 
-// How long its submitter would have it wait was for then; no host starts it once its submission has expired.
+// How long its submitter would have it wait was for then; when any host must have begun it still counts.
 function queueDeadline(row: Row, usualSec: number | undefined, longestSec: number, now: Date): Date {
   const latest = new Date(now.getTime() + Math.min(usualSec ?? longestSec, longestSec) * 1000);
-  const expires = parseTimestamp(submissionOf(row)?.submission.expires_at ?? '');
-  return earliest(latest, expires ?? latest);
+  return earliest(latest, parseTimestamp(row.queue_deadline ?? ''));
 }
-
-const earliest = (a: Date, b: Date): Date => (a < b ? a : b);
 
 function tellBroken(
   { onWarning }: ReviewPorts,

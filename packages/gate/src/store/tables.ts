@@ -29,7 +29,7 @@ export interface ExecutionTable {
   /** The terminal that it is to run on, as a ticket has it. Null: none. */
   readonly terminal_json: string | null;
   readonly submitted_at: string;
-  /** Null unless it is queued. */
+  /** By when it must have been placed. Of what waits for approval: by when it must have begun, null where nothing says. */
   readonly queue_deadline: string | null;
   /** The whole SPIFFE id of the executor that has it. */
   readonly executor_id: string | null;

@@ -12,7 +12,7 @@ import {
   stoppedByOwners,
   toPolicyDecision,
 } from '@csc-fleet/common/decision';
-import { canonicalJson, sha256Hex } from '@csc-fleet/common/encoding';
+import { canonicalJson, earliest, sha256Hex } from '@csc-fleet/common/encoding';
 import { CscError, orThrow } from '@csc-fleet/common/errors';
 import { signArtifact } from '@csc-fleet/common/evidence';
 import { type CheckRequest, type Decision, Verdict } from '@csc-fleet/common/messages';
@@ -38,6 +38,8 @@ export interface DecisionPorts {
   readonly signer: Signer;
   /** How long a decision stands. */
   readonly decisionTtlSec: number;
+  /** Until when it stands at most: nothing of it may begin later. Absent: that is not known. */
+  readonly standsUntil?: Date | undefined;
   /** What a policy says of this contract, where that may be known. Absent: `evaluate`. */
   readonly judge?: (policy: PolicyDocument, asked: AskedBeside) => Evaluation;
 }
@@ -68,14 +70,14 @@ export function decide(
   handed: HandedContract,
   policy: PolicyDocument,
   stopped: string | undefined,
-  { signer, decisionTtlSec, judge }: DecisionPorts,
+  { signer, decisionTtlSec, standsUntil, judge }: DecisionPorts,
   now: Date,
   asked: AskedBeside = {},
 ): Decided {
   const { contract, contractSha256 } = handed;
   const found = judge?.(policy, asked) ?? evaluate(contract, policy, undefined, asked);
   const evaluation = stopped === undefined || isOld(policy) ? found : stoppedByOwners(found, stopped);
-  const expiresAt = new Date(now.getTime() + decisionTtlSec * 1000);
+  const expiresAt = earliest(new Date(now.getTime() + decisionTtlSec * 1000), standsUntil);
   const artifact = toPolicyDecision(contract, evaluation, policy, expiresAt, contractSha256);
   const decision: Decision = {
     verdict: verdicts[evaluation.verdict],

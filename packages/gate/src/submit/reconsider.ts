@@ -75,7 +75,9 @@ async function decideWaiting(
   policy: PolicyDocument,
 ): Promise<void> {
   const now = ports.clock.now();
-  const decided = await decideBy(ports, execution, policy, now);
+  // It waits no longer than it did.
+  const standsUntil = new Date(execution.row.decision_expires_at);
+  const decided = await decideBy({ ...ports, standsUntil }, execution, policy, now);
   const { verdict, reasons } = decided.evaluation;
   // Whoever submitted it does so anew.
   if (verdict === 'allow' || !execution.awaitsApproval) return;

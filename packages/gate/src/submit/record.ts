@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import type { Signer } from '@csc-fleet/common/crypto';
 import { mustBeBound } from '@csc-fleet/common/decision';
-import { canonicalJson, parseTimestamp, toTimestamp } from '@csc-fleet/common/encoding';
+import { canonicalJson, earliest, toTimestamp } from '@csc-fleet/common/encoding';
 import { CscError } from '@csc-fleet/common/errors';
 import { Decision, ExecutionState } from '@csc-fleet/common/messages';
 import { type TraceContext, toStoredTrace } from '@csc-fleet/common/tracing';
@@ -71,10 +71,8 @@ const states = {
   approved: ExecutionState.QUEUED,
 } as const;
 
-function toRow(
-  { principal, now, terms, decided, standing, trace }: Judged,
-  ifDenied: 'kept' | 'dropped',
-): NewExecution {
+function toRow(judged: Judged, ifDenied: 'kept' | 'dropped'): NewExecution {
+  const { principal, now, terms, decided, standing, trace } = judged;
   const { contract, evaluation, policy } = decided;
   const isDenied = standing.is === 'denied';
   // A denial is kept by its hash and findings: it will never run, and may be a megabyte that somebody sent to fill the disk.
@@ -90,7 +88,8 @@ function toRow(
     policy_profile: policy.policy.name,
     policy_sha256: policy.sha256,
     decision: Decision.encode(decided.decision).finish(),
-    decision_expires_at: waitsUntil(terms, decided),
+    // Nobody can agree to what no host would start any more.
+    decision_expires_at: toTimestamp(earliest(decided.expiresAt, terms.startsBy)),
     selector_json: canonicalJson(terms.selector),
     receipt_version: terms.receiptVersion,
     approvals_json: toStoredApprovals(
@@ -101,7 +100,7 @@ function toRow(
     binding: bindingDue(terms, decided),
     terminal_json: terminalJson(terms),
     submitted_at: toTimestamp(now),
-    queue_deadline: isCleared(standing) ? queueDeadline(terms, policy, standing, now) : null,
+    queue_deadline: placedBy(judged),
     executor_id: null,
     ticket_id: null,
     limits_json: null,
@@ -115,10 +114,10 @@ function toRow(
   };
 }
 
-// Nobody can agree to what no host would start any more.
-function waitsUntil({ submission }: Terms, { expiresAt }: Decided): string {
-  const expires = parseTimestamp(submission?.submission.expires_at ?? '') ?? expiresAt;
-  return toTimestamp(expires < expiresAt ? expires : expiresAt);
+// Of what waits for people it is known only by when any host would have to begin; the rest counts from when they agree.
+function placedBy({ standing, terms, decided, now }: Judged): string | null {
+  if (isCleared(standing)) return queueDeadline(terms, decided.policy, standing, now);
+  return standing.is === 'denied' || terms.startsBy === undefined ? null : toTimestamp(terms.startsBy);
 }
 
 // For the host, and for no longer than it takes to get there.

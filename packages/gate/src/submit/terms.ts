@@ -1,4 +1,4 @@
-import { canonicalJson, parseTimestamp, toTimestamp } from '@csc-fleet/common/encoding';
+import { canonicalJson, earliest, parseTimestamp, toTimestamp } from '@csc-fleet/common/encoding';
 import { quoteBriefly } from '@csc-fleet/common/errors';
 import { type SubmitRequest, toMilliseconds } from '@csc-fleet/common/messages';
 import type { PolicyDocument } from '@csc-fleet/common/policy';
@@ -26,6 +26,8 @@ export interface Terms {
   readonly longestWaitMs: number;
   /** That it is to run on. Undefined: it has none. */
   readonly terminal: TerminalWish | undefined;
+  /** When it may begin at the latest, as its submission and the token that came with it have it. Undefined: no submission. */
+  readonly startsBy: Date | undefined;
   /** For the host that runs it. Undefined where there is none. */
   readonly submission: HeldSubmission | undefined;
   /** The token that came with it, for that host. Empty: none. */
@@ -58,13 +60,14 @@ export function readTerms(request: SubmitRequest, asked: Asked): Terms {
       terminal,
       askedWaitMs,
       longestWaitMs,
+      startsBy: undefined,
       submission: undefined,
       submissionToken: '',
     };
   }
   const { submission } = held;
   checkAgrees(request, terminal, submission);
-  const untilItExpires = (parseTimestamp(submission.expires_at)?.getTime() ?? 0) - now.getTime();
+  const startsBy = earliest(parseTimestamp(submission.expires_at) ?? now, held.identity?.startsBy);
   return {
     selector: submission.audience.selector,
     // Whoever hands it in again means the same run, and no host would start it a second time.
@@ -73,7 +76,8 @@ export function readTerms(request: SubmitRequest, asked: Asked): Terms {
     receiptVersion: withTerminal(submission.receipt_version, submission.options.terminal),
     terminal: submission.options.terminal,
     askedWaitMs,
-    longestWaitMs: Math.min(longestWaitMs, untilItExpires),
+    longestWaitMs: Math.min(longestWaitMs, startsBy.getTime() - now.getTime()),
+    startsBy,
     submission: held,
     submissionToken: request.submissionToken ?? '',
   };
