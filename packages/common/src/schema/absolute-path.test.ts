@@ -36,6 +36,25 @@ describe.each([
   });
 });
 
+describe('a prefix that names a share by halves', () => {
+  it.each([
+    ['//workspace//app/', 'two slashes'],
+    ['//workspace', 'two slashes'],
+    ['\\\\host\\', 'two backslashes'],
+  ])('is told what is wrong with it: %s', (text, what) => {
+    const [issue, ...more] = policyPrefix.safeParse(text).error?.issues ?? [];
+    expect(more).toEqual([]);
+    expect(issue?.message).toContain(`begins with ${what}`);
+    expect(issue?.message).toContain('a POSIX path begins with one slash');
+  });
+
+  it('is another matter than one that is not absolute, or that names one', () => {
+    expect(policyPrefix.safeParse('workspace/app').error?.issues[0]?.message).toMatch(/must be an absolute/);
+    expect(policyPrefix.safeParse('/workspace//app/').success).toBe(true);
+    expect(policyPrefix.safeParse('//host/share/app').success).toBe(true);
+  });
+});
+
 describe('a relative path with a parent segment', () => {
   it('has two faults, which are both told', () => {
     expect(declaredPath.safeParse('../a').error?.issues).toHaveLength(2);

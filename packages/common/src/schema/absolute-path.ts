@@ -39,9 +39,17 @@ export const reportedPath = path
     not: nul,
   });
 
+// What looks like a POSIX path with a slash too many would pass for a share, which no host of ours has.
+function whyNoPrefix({ input }: { readonly input?: unknown }): string {
+  const beginsTwice = typeof input === 'string' && /^(?:\/\/|\\\\)/.test(input);
+  if (!beginsTwice) return notAbsolute;
+  const slashes = input.startsWith('/') ? 'slashes' : 'backslashes';
+  return `begins with two ${slashes}, which is a Windows share and must name its host and share: \\\\host\\share… or //host/share…; a POSIX path begins with one slash`;
+}
+
 /** A prefix of a policy. One that could never match anything is a mistake of the policy's author, and refused. */
 export const policyPrefix = path
-  .refine((text) => parsePath(text) !== undefined, { error: notAbsolute })
+  .refine((text) => parsePath(text) !== undefined, { error: whyNoPrefix })
   .refine((text) => !hasParentSegment(text), {
     error: 'must not have a ".." segment: no path could ever match',
   })
