@@ -239,12 +239,12 @@ describe('the people who are asked', () => {
       [alice, 'release'],
       [carol, 'security'],
     ] as const)
-      await test
-        .as(who.identity)
-        .review(
-          asked.executionId,
-          await approveSigned({ contract, policy, principal: githubPrincipal, submission, now }, who, group),
-        );
+      await test.as(who.identity).review(
+        asked.executionId,
+        await approveSigned({ contract, policy, principal: githubPrincipal, submission, now }, who, group, {
+          expires_at: toTimestamp(new Date(now.getTime() + 3_600_000)),
+        }),
+      );
     expect(await test.state(asked.executionId, githubPrincipal)).toBe(ExecutionState.QUEUED);
     test.clock.advance(ends.getTime() - now.getTime());
     await vi.advanceTimersByTimeAsync(60_000);
