@@ -110,6 +110,7 @@ export const house: House = {
         'encoding',
         'errors',
         'evidence',
+        'identity',
         'owners',
         'receipt',
         'schema',

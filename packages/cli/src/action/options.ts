@@ -36,6 +36,6 @@ export function parseBytes(text: string): number {
 }
 
 /** Collects the values of an option that may be given several times; for commander options. */
-export function append(value: string, list: readonly string[]): readonly string[] {
+export function append(value: string, list: readonly string[] = []): readonly string[] {
   return [...list, value];
 }

@@ -13,6 +13,7 @@ import {
 } from '../connect/gate-options.ts';
 import type { Forgettable } from '../connect/seen-logs.ts';
 import type { BundleOptions } from '../evidence/bundle.ts';
+import { trustDomainOption } from '../evidence/trust.ts';
 import type { VerifyAuditOptions } from '../evidence/verify-audit.ts';
 import type { VerifyBundleOptions } from '../evidence/verify-bundle.ts';
 import { toOcsf } from '../show/ocsf.ts';
@@ -219,6 +220,7 @@ function defineVerify(audit: Command): void {
     .argument('<dir>', 'receipts that hosts have exported')
     .option('--log <dir>', 'a copy of the log’s files, instead of a gate')
     .option('--fleet-ca <file>', 'CA of executors’ receipt keys, PEM')
+    .option(...trustDomainOption)
     .option('--executor-keys <file>', 'executors’ keys, of csc executor keys --export, instead of --fleet-ca')
     .option('--owners-root <file>', 'root.json that hosts pin: with --log-of')
     .option('--remember <file>', 'what was verified before (default: $XDG_STATE_HOME/csc/audited-logs.json)')
@@ -302,7 +304,8 @@ function checkWholeTime(options: AuditCommandOptions): void {
 }
 
 const verifyBundleHelp = `
-Every file against the manifest, every signature, certificate and chain, and that each receipt is here that the audit and the log of
+Every file against the manifest, every signature, certificate and chain, that all receipts are of executors of one trust domain
+(or of those that --trust-domain names: where a CA certifies for several fleets, say yours), and that each receipt is here that the audit and the log of
 receipts in it name (--log-vkey: whose log that must be). With
 --fleet-ca or --keys it is verified against those; without, against what the bundle brings, which is then said and is to be
 compared. With --owners-root, policies, approvers, revocations and the log's key are those of the published folder in it
@@ -326,6 +329,7 @@ function defineVerifyBundle(audit: Command): void {
     .argument('<dir>', 'the bundle')
     .option('--fleet-ca <file>', 'CA of executors’ receipt keys, PEM')
     .option('--keys <file>', 'executors’ keys; repeatable', append, [])
+    .option(...trustDomainOption)
     .option('--owners-root <file>', 'root.json that hosts pin: policies and approvers must be signed by it')
     .option('--page <file>', 'write a page that verifies it in a browser')
     .option('--json', 'print the result as JSON')

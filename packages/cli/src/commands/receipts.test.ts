@@ -171,7 +171,7 @@ describe('the receipts that a host has kept', () => {
     // The host's own files are as good.
     const own = ['receipts', 'verify', join(bench.stateDir, 'receipts'), '--ca', join(pki, 'ca.pem')];
     expect((await csc(own)).stdout).toMatch(
-      /^VALID\n {2}executor executor-1, epoch [0-9a-f]{32}: receipts 1 to 4\n$/,
+      /^VALID\n {2}executor executor-1, of the trust domain csc.local, epoch [0-9a-f]{32}: receipts 1 to 4\n$/,
     );
   });
 
@@ -243,6 +243,95 @@ describe('the receipts that a host has kept', () => {
     await expect(openWorkbench({ executor: certified, deps: { signer: stranger } })).rejects.toMatchObject({
       code: 'CONFIG_INVALID',
     });
+  });
+});
+
+describe('receipts of several fleets, whose hosts have the same names and one CA', () => {
+  const stranger = createSigner(generateKeyPair().seed, 'stranger-key');
+  const [theirs, both] = [join(scratch, 'theirs.json'), join(scratch, 'both.json')];
+  const other = 'spiffe://other.example/executor/executor-1';
+  // It names nobody of its own fleet.
+  const last = (directory: string) =>
+    writeFileSync(
+      join(directory, file(4)),
+      forge(directory, 4, stranger, { principal: undefined } as unknown as Partial<ReceiptV02>),
+    );
+
+  beforeAll(() => {
+    writeFileSync(theirs, toKeyRingJson([{ ...stranger, owner: other }]));
+    writeFileSync(
+      both,
+      toKeyRingJson([
+        { ...signer, owner },
+        { ...stranger, owner: other },
+      ]),
+    );
+  });
+
+  it('do not pass for those of one', async () => {
+    const mixed = await verify(last, ['--keys', both]);
+    expect([mixed.code, mixed.kinds]).toEqual([1, ['domain', 'domain']]);
+    expect(mixed.messages.join()).toContain('csc.local (executor-1), other.example (executor-1)');
+    // In an epoch of its own, as a host that was set up anew.
+    const anew = await verify(
+      (directory) => {
+        const { signature: _, principal: __, ...receipt } = read(directory, 4);
+        const link = { epoch: '0'.repeat(32), sequence: 1, previousSha256: undefined };
+        const sealing = { version: 'csc.receipt.v0.2', signer: stranger, now: new Date() } as const;
+        writeFileSync(join(directory, 'anew.json'), sealChained(receipt, sealing, link).receiptJson);
+        cpSync(join(directory, 'anew.json'), join(dirname(directory), '0'.repeat(32), file(1)));
+        rmSync(join(directory, 'anew.json'));
+      },
+      ['--keys', both],
+    );
+    expect([anew.code, anew.kinds]).toEqual([1, ['domain']]);
+  });
+
+  it('count where they are of the one that is meant, and no others do', async () => {
+    const said = ['--trust-domain', 'csc.local'];
+    expect((await verify(() => undefined, ['--keys', both, ...said])).code).toBe(0);
+    const forged = await verify(last, ['--keys', both, ...said]);
+    expect([forged.code, forged.kinds]).toEqual([1, ['signature']]);
+    expect(forged.messages[0]).toContain(`is of "${other}", and this is the trust domain csc.local`);
+    expect((await verify(() => undefined, ['--keys', theirs, ...said])).kinds).toEqual(
+      Array(4).fill('signature'),
+    );
+    // What nothing says is not passed: it is said, or refused where it matters.
+    const bare = join(scratch, 'bare.json');
+    writeFileSync(bare, toKeyRingJson([{ keyId: signer.keyId, publicKey: signer.publicKey }]));
+    const unsaid = await csc(['receipts', 'verify', exported, '--keys', bare]);
+    expect(unsaid.stdout).toContain('executor-1, WHOSE TRUST DOMAIN ITS KEY DOES NOT SAY, epoch');
+    const demanded = await verify(() => undefined, ['--keys', bare, ...said]);
+    expect(demanded.kinds).toEqual(Array(4).fill('signature'));
+    expect(demanded.messages[0]).toContain('of which nothing says whose it is');
+  });
+
+  it('do not pass in a bundle, whatever its audit says', async () => {
+    const made = join(scratch, 'bundle-of-fleets');
+    const make = (...args: string[]) => csc(['audit', 'bundle', ...args, '--out', made]);
+    expect((await make('--receipts', exported, '--keys', both)).code).toBe(0);
+    const judge = async (...args: string[]) => {
+      const { code, stdout } = await csc(['audit', 'verify-bundle', made, ...args, '--json']);
+      const { faults } = JSON.parse(stdout) as { faults: { kind: string; message: string }[] };
+      return [code, ...new Set(faults.map(({ kind }) => kind).filter((kind) => kind !== 'file'))];
+    };
+    expect(await judge('--keys', both)).toEqual([0]);
+    const [, , , path = ''] = readdirSync(join(made, 'receipts'), { recursive: true, withFileTypes: true })
+      .filter((it) => it.isFile())
+      .map((it) => join(it.parentPath, it.name))
+      .sort();
+    last(dirname(path));
+    const forged = readFileSync(path);
+    expect(await judge('--keys', both)).toEqual([1, 'domain']);
+    expect(await judge('--keys', both, '--trust-domain', 'csc.local')).toEqual([1, 'signature']);
+    const row = {
+      metadata: { correlation_uid: JSON.parse(forged.toString()).execution_id },
+      src_endpoint: { name: owner },
+      unmapped: { receipt_sha256: createHash('sha256').update(forged).digest('hex') },
+    };
+    writeFileSync(join(made, 'audit.jsonl'), `${JSON.stringify(row)}\n`);
+    const both2 = ['--trust-domain', 'csc.local', '--trust-domain', 'other.example'];
+    expect(await judge('--keys', both, ...both2)).toEqual([1, 'domain', 'differs']);
   });
 });
 
@@ -963,6 +1052,14 @@ describe('an audit bundle', () => {
     expect(stranger.shown.text).toContain(
       '0 approvals signed by keys of approvers.yaml in repository/, 1 by',
     );
+    for (const [audience, what] of [
+      [{ trust_domain: 'other.example' }, 'trust domain'],
+      [{ trust_domain: 'csc.local', executor_id: 'executor-2' }, 'executor'],
+    ] as const) {
+      const elsewhere = await lookAt(await sign({ ...approval, audience } as unknown as Approval, person));
+      expect(elsewhere.kinds).toEqual(new Set(['file', 'approval']));
+      expect(elsewhere.shown.text).toContain(`what the person signed is for another ${what}`);
+    }
     const others = await lookAt(await sign({ ...approval, contract_sha256: '0'.repeat(64) }, person));
     expect(others.kinds).toEqual(new Set(['file', 'approval']));
     expect(others.shown.text).toContain('what the person signed is for another contract');

@@ -1,6 +1,6 @@
 import { dirname, join } from 'node:path';
 import { CscError } from '@csc-fleet/common/errors';
-import { type Chain, walkChains } from '@csc-fleet/common/evidence';
+import type { Chain } from '@csc-fleet/common/evidence';
 import { makeDirectory } from '@csc-fleet/common/files';
 import type { ReceiptV02 } from '@csc-fleet/common/receipt';
 import type { ArchivedReceipt } from '@csc-fleet/executor/receipts';
@@ -9,8 +9,14 @@ import { act } from '../action/act.ts';
 import { exitCodes } from '../action/exit-codes.ts';
 import { addGateOptions, addTokenOptions, gateOptionsHelp } from '../connect/gate-options.ts';
 import type { ExportOptions } from '../evidence/export.ts';
-import { type ReceiptFault as Fault, openReceipts } from '../evidence/found-receipts.ts';
-import { addTrustOptions, hasOneTrust, readTrust, type TrustOptions } from '../evidence/trust.ts';
+import { type ReceiptFault as Fault, judgeChains, openReceipts } from '../evidence/found-receipts.ts';
+import {
+  addTrustOptions,
+  describeDomains,
+  hasOneTrust,
+  readTrust,
+  type TrustOptions,
+} from '../evidence/trust.ts';
 import { writeFileWhole } from '../files/write-file.ts';
 import { writeJson, writeOut } from '../terminal/streams.ts';
 import { createPaint, plainLine } from '../terminal/text.ts';
@@ -18,12 +24,14 @@ import { createPaint, plainLine } from '../terminal/text.ts';
 const verifyHelp = `
 DIR holds receipts as csc executor receipts export writes them, or files of STATE_DIR/receipts themselves; its
 directories are looked through. Of each executor and epoch, numbers must follow one another, and each receipt must name
-the one before it. A copy of a receipt, byte for byte, is that receipt, and no second one. What came before the first and after the last cannot be told from the receipts alone.
+the one before it. A copy of a receipt, byte for byte, is that receipt, and no second one. All must be of executors of one trust domain, or of those that
+--trust-domain names: where a CA certifies for several fleets, say yours. What came before the first and after the last cannot be told from the receipts alone.
 
 Exit codes: 0 all is well, 1 something is not, or cannot be read.
 
 Examples:
   $ csc receipts verify exported --fleet-ca fleet-ca.pem
+  $ csc receipts verify exported --fleet-ca fleet-ca.pem --trust-domain fleet.example
   $ csc receipts verify exported --keys host-1.json --json
 `;
 
@@ -80,9 +88,9 @@ async function verifyReceipts(
   options: TrustOptions & { readonly json?: true },
 ): Promise<number> {
   const ringFor = readTrust(options);
-  const { entries, faults } = await openReceipts(dir, ringFor);
-  const chains = walkChains(entries);
-  faults.push(...chains.flatMap((chain) => chain.faults));
+  const { entries, faults } = await openReceipts(dir, ringFor, options.trustDomain);
+  const { chains, faults: ofChains } = judgeChains(entries, options.trustDomain);
+  faults.push(...ofChains);
   if (entries.length === 0 && faults.length === 0)
     throw new CscError('FILE_UNREADABLE', `there are no receipts in ${dir}`);
   if (options.json === true)
@@ -99,8 +107,8 @@ function faultJson({ kind, message }: Fault): object {
   return { kind, message };
 }
 
-function toJson({ executor, epoch, first, last }: Chain): object {
-  return { executor, epoch, first, last };
+function toJson({ executor, trustDomains, epoch, first, last }: Chain): object {
+  return { executor, trust_domains: trustDomains, epoch, first, last };
 }
 
 function describe(chains: readonly Chain[], faults: readonly Fault[]): string {
@@ -108,8 +116,8 @@ function describe(chains: readonly Chain[], faults: readonly Fault[]): string {
   const title = faults.length === 0 ? paint(['green', 'bold'], 'VALID') : paint(['red', 'bold'], 'INVALID');
   const lines = [
     ...chains.map(
-      ({ executor, epoch, first, last }) =>
-        `executor ${executor}, epoch ${epoch}: receipts ${first} to ${last}`,
+      ({ executor, trustDomains, epoch, first, last }) =>
+        `executor ${executor}, ${describeDomains(trustDomains)}, epoch ${epoch}: receipts ${first} to ${last}`,
     ),
     ...describeFaults(faults, chains.length === 0),
   ];

@@ -1,7 +1,6 @@
 import { artifactBytes } from '@csc-fleet/common/encoding';
 import { CscError, showInvisible } from '@csc-fleet/common/errors';
-import { type ReceiptTexts, verifyReceiptFor } from '@csc-fleet/common/evidence';
-import type { ExecutionReceipt } from '@csc-fleet/common/receipt';
+import { type GenuineReceipt, type ReceiptTexts, verifyReceiptFor } from '@csc-fleet/common/evidence';
 import type { Command } from 'commander';
 import { act, errorDocument } from '../action/act.ts';
 import { exitCodes } from '../action/exit-codes.ts';
@@ -49,8 +48,9 @@ async function verifyReceiptFile(path: string, options: VerifyOptions, original?
       : { receiptJson, originalJson: await readInput(original, artifactBytes.receipt) };
   const ringFor = readTrust(options);
   try {
-    const { receipt } = verifyReceiptFor({}, texts, ringFor(texts));
-    await (options.json === true ? writeJson(toValidJson(receipt)) : writeOut(describeValid(receipt)));
+    const { trustDomain: trustDomains } = options;
+    const genuine = verifyReceiptFor({ trustDomains }, texts, ringFor(texts));
+    await (options.json === true ? writeJson(toValidJson(genuine)) : writeOut(describeValid(genuine)));
     return exitCodes.ok;
   } catch (error) {
     if (!(error instanceof CscError)) throw error;
@@ -61,12 +61,13 @@ async function verifyReceiptFile(path: string, options: VerifyOptions, original?
   }
 }
 
-function toValidJson(receipt: ExecutionReceipt): object {
+function toValidJson({ receipt, owner }: GenuineReceipt): object {
   const { execution_id, contract_id, contract_sha256, status, signature, receipt_version } = receipt;
   const { key_id, signed_at } = signature ?? {};
   return {
     valid: true,
     key_id,
+    key_owner: owner ?? null,
     signed_at,
     receipt_version,
     execution_id,
@@ -76,11 +77,11 @@ function toValidJson(receipt: ExecutionReceipt): object {
   };
 }
 
-function describeValid(receipt: ExecutionReceipt): string {
+function describeValid({ receipt, owner }: GenuineReceipt): string {
   const paint = createPaint(process.stdout);
   const { signature, status, contract_id, execution_id } = receipt;
   const lines = [
-    `signed by ${signature?.key_id} at ${signature?.signed_at}`,
+    `signed by ${signature?.key_id} at ${signature?.signed_at}, ${owner ?? 'WHOSE KEY THAT IS NOTHING HERE SAYS'}`,
     `${status}: contract ${contract_id}, execution ${execution_id}`,
   ];
   const about = lines.map((line) => `  ${plainLine(line)}\n`).join('');

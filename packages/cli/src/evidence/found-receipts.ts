@@ -3,7 +3,13 @@ import { readdirSync, statSync } from 'node:fs';
 import { basename, dirname, join, relative } from 'node:path';
 import { artifactBytes } from '@csc-fleet/common/encoding';
 import { CscError } from '@csc-fleet/common/errors';
-import { type ChainEntry, verifyReceiptFor } from '@csc-fleet/common/evidence';
+import {
+  type Chain,
+  type ChainEntry,
+  judgeTrustDomains,
+  verifyReceiptFor,
+  walkChains,
+} from '@csc-fleet/common/evidence';
 import { readBoundedFile } from '@csc-fleet/common/files';
 import type { RingFor } from './trust.ts';
 
@@ -54,34 +60,50 @@ export interface ReceiptFault {
   readonly receipt?: { readonly name: string; readonly why: string };
 }
 
-/** Verifies all receipts below a directory, each by itself. Throws FILE_UNREADABLE. */
+/**
+ * Verifies all receipts below a directory, each by itself. Throws FILE_UNREADABLE.
+ * @param trustDomains whose executors count. Absent: any
+ */
 export async function openReceipts(
   dir: string,
   ringFor: RingFor,
+  trustDomains?: readonly string[],
 ): Promise<{ readonly entries: ChainEntry[]; readonly faults: ReceiptFault[] }> {
   const faults: ReceiptFault[] = [];
   const entries: ChainEntry[] = [];
   for await (const found of findReceipts(dir)) {
-    const entry = openReceipt(found, ringFor);
+    const entry = openReceipt(found, ringFor, trustDomains);
     if ('kind' in entry) faults.push(entry);
     else entries.push(entry);
   }
   return { entries, faults };
 }
 
+/** The chains of these receipts, and what is wrong with them: also that they are of several fleets, where none was said. */
+export function judgeChains(
+  entries: readonly ChainEntry[],
+  trustDomains: readonly string[] | undefined,
+): { readonly chains: readonly Chain[]; readonly faults: ReceiptFault[] } {
+  const chains = walkChains(entries);
+  const mixed = trustDomains === undefined ? judgeTrustDomains(chains) : undefined;
+  return { chains, faults: [...chains.flatMap((it) => it.faults), ...(mixed === undefined ? [] : [mixed])] };
+}
+
 function openReceipt(
   { name, receiptJson, epoch }: FoundReceipt,
   ringFor: RingFor,
+  trustDomains: readonly string[] | undefined,
 ): ChainEntry | ReceiptFault {
   try {
-    const { chained } = verifyReceiptFor({}, receiptJson, ringFor({ receiptJson }));
+    const { chained, owner } = verifyReceiptFor({ trustDomains }, receiptJson, ringFor({ receiptJson }));
     if (chained === undefined)
       return { kind: 'unnumbered', message: `${name} is a v0.1 receipt, in no chain` };
     if (epoch !== undefined && chained.executor_epoch !== epoch) {
       const said = chained.executor_epoch ?? 'none';
       return { kind: 'epoch', message: `${name} lies among those of the epoch ${epoch}, and is of ${said}` };
     }
-    return { name, receipt: chained, sha256: createHash('sha256').update(receiptJson).digest('hex') };
+    const sha256 = createHash('sha256').update(receiptJson).digest('hex');
+    return { name, receipt: chained, owner, sha256 };
   } catch (error) {
     if (!(error instanceof CscError)) throw error;
     const kind = error.message.includes('certificate') ? 'certificate' : 'signature';

@@ -3,6 +3,7 @@ import { CscError, isCscError } from '@csc-fleet/common/errors';
 import { certifiedKey, type FleetCa, parseCertificates, type ReceiptTexts } from '@csc-fleet/common/evidence';
 import { readPem } from '@csc-fleet/common/files';
 import type { Command } from 'commander';
+import { append } from '../action/options.ts';
 
 const maxPemBytes = 1024 * 1024;
 
@@ -15,10 +16,26 @@ export interface TrustOptions {
   /** The fleet's CA, PEM; `ca` is its name where no gate is asked, from the time before it had the other. */
   readonly fleetCa?: string;
   readonly ca?: string;
+  /** Whose executors count; none: any. */
+  readonly trustDomain?: readonly string[];
 }
 
 /** The key ring for a receipt. Throws RECEIPT_INVALID where its certificates do not prove whose it is. */
 export type RingFor = (texts: ReceiptTexts) => KeyRing;
+
+/** A CA may certify for several fleets, and a receipt need not say of which it is. */
+export const trustDomainOption: [flags: string, description: string, collect: typeof append] = [
+  '--trust-domain <name>',
+  'whose executors count; repeatable (default: those of one, which is then named)',
+  append,
+];
+
+/** Whose an executor is, as the keys say that its receipts verify with. */
+export function describeDomains(trustDomains: readonly string[]): string {
+  return trustDomains.length === 0
+    ? 'WHOSE TRUST DOMAIN ITS KEY DOES NOT SAY'
+    : `of the trust domain ${trustDomains.join(' and ')}`;
+}
 
 /** Adds the options that say which keys count. */
 export function addTrustOptions(command: Command): Command {
@@ -27,6 +44,7 @@ export function addTrustOptions(command: Command): Command {
     .option('--key-id <id>', 'the id that this key signs under')
     .option('--keys <file>', 'a key ring file, instead of the two above')
     .option('--fleet-ca <file>', 'the fleet’s CA, PEM: receipts bring certificates of their keys (or: --ca)')
+    .option(...trustDomainOption)
     .addOption(command.createOption('--ca <file>').hideHelp());
 }
 

@@ -1,7 +1,6 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { CscError } from '@csc-fleet/common/errors';
-import { walkChains } from '@csc-fleet/common/evidence';
 import { readBoundedFile } from '@csc-fleet/common/files';
 import { parseNote, toLogTrust } from '@csc-fleet/common/tlog';
 import { exitCodes } from '../action/exit-codes.ts';
@@ -12,7 +11,7 @@ import { openSeenLogs } from '../connect/seen-logs.ts';
 import { defaultStateDir } from '../files/write-file.ts';
 import { note, writeJson, writeOut } from '../terminal/streams.ts';
 import { createPaint, plainLine } from '../terminal/text.ts';
-import { openReceipts } from './found-receipts.ts';
+import { judgeChains, openReceipts } from './found-receipts.ts';
 import { readTrust } from './trust.ts';
 import { type LogFiles, type WalkedLog, walkRemembered } from './walk-log.ts';
 
@@ -23,6 +22,8 @@ export interface VerifyAuditOptions extends Omit<GateOptions, 'keys' | 'fleetCa'
   /** A key ring file, or else the fleet's CA. */
   readonly executorKeys?: string;
   readonly fleetCa?: string;
+  /** Whose executors count. Absent: those of one. */
+  readonly trustDomain?: readonly string[];
   /** What was verified before. */
   readonly remember?: string;
   readonly json?: true;
@@ -42,8 +43,8 @@ export async function verifyAudit(dir: string, options: VerifyAuditOptions): Pro
       'give --fleet-ca or --executor-keys: what receipts are verified with',
     );
   const ringFor = readTrust({ ...(keys === undefined ? {} : { keys }), ...(ca === undefined ? {} : { ca }) });
-  const { entries, faults: unsound } = await openReceipts(dir, ringFor);
-  const faults = [...unsound, ...walkChains(entries).flatMap((chain) => chain.faults)];
+  const { entries, faults: unsound } = await openReceipts(dir, ringFor, options.trustDomain);
+  const faults = [...unsound, ...judgeChains(entries, options.trustDomain).faults];
   using source = openSource(options);
   const file = options.remember ?? join(defaultStateDir(process.env), 'audited-logs.json');
   const seen = openSeenLogs(

@@ -23,11 +23,14 @@ import { createPaint, plainLine } from '../terminal/text.ts';
 import { readBundle, readPageHash } from './bundle.ts';
 import { describeOwners, ownersToJson, readOwners } from './owners.ts';
 import { fitsPage, hashOfPage, toPage } from './page.ts';
+import { describeDomains } from './trust.ts';
 
 export interface VerifyBundleOptions
   extends Pick<GateOptions, 'logVkey' | 'logOf' | 'witnessVkey' | 'witnessQuorum' | 'ownersRoot'> {
   readonly fleetCa?: string;
   readonly keys: readonly string[];
+  /** Whose executors count. Absent: those of one, which is named. */
+  readonly trustDomain?: readonly string[];
   readonly json?: true;
   /** Where to write a page of this csc's own with the bundle in it. */
   readonly page?: string;
@@ -43,6 +46,7 @@ export async function verifyBundleFolder(dir: string, options: VerifyBundleOptio
   const verified = await verifyBundle(files, trust.ringFor, {
     logTrust: await toTrustOfLog(files, options, signed?.log),
     owners: signed?.word,
+    trustDomains: options.trustDomain,
   });
   const page = judgePage(files, readPageHash(dir), verified);
   const report = { ...verified, faults: [...verified.faults, ...page.faults] };
@@ -209,7 +213,10 @@ function describe(report: BundleReport, trust: string, owners: readonly string[]
         ]),
     ...owners,
     ...describeLog(report),
-    ...chains.map((it) => `executor ${it.executor}, epoch ${it.epoch}: receipts ${it.first} to ${it.last}`),
+    ...chains.map(
+      (it) =>
+        `executor ${it.executor}, ${describeDomains(it.trustDomains)}, epoch ${it.epoch}: receipts ${it.first} to ${it.last}`,
+    ),
     ...shown,
     ...(faults.length > mostShown ? [`and ${faults.length - mostShown} more`] : []),
   ];

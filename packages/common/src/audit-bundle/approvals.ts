@@ -10,6 +10,8 @@ import {
 import { toBase64 } from '../crypto/index.ts';
 import { parseTimestamp, sha256Hex, toTimestamp } from '../encoding/index.ts';
 import { isCscError, quoteBriefly } from '../errors/index.ts';
+import type { ChainEntry } from '../evidence/index.ts';
+import { parseIdentity } from '../identity/index.ts';
 import type { Revocation } from '../owners/index.ts';
 import type { ReceiptV02 } from '../receipt/index.ts';
 import { findOwnersFiles } from './manifest.ts';
@@ -69,7 +71,7 @@ const latest = new Date(8.64e15);
 /** Holds an approval against the receipt that brings it, and against approvers.yaml; undefined where nobody has signed it. */
 export function judgeUsedApproval(
   used: Used,
-  receipt: ReceiptV02,
+  { receipt, owner }: Pick<ChainEntry, 'receipt' | 'owner'>,
   electorate: Electorate,
 ): ApprovalStanding | undefined {
   if (used.artifact === undefined) return undefined;
@@ -78,7 +80,7 @@ export function judgeUsedApproval(
   if (!parsed.ok || parsed.value.kind === 'unsigned') return fault('what the person signed cannot be read');
   if (sha256Hex(bytes) !== used.sha256?.toLowerCase())
     return fault('what the person signed has another hash');
-  const differing = findDifference(parsed.value, used, receipt);
+  const differing = findDifference(parsed.value, used, receipt, parseIdentity(owner ?? '')?.trustDomain);
   if (differing !== undefined) return fault(`what the person signed is for another ${differing}`);
   return judgeSignature(parsed.value.artifact, new Date(receipt.started_at), electorate);
 }
@@ -99,7 +101,13 @@ export function findApprovers(
 
 const fault = (why: string): ApprovalStanding => ({ kind: 'fault', why });
 
-function findDifference({ kind, id, artifact }: Signed, used: Used, receipt: ReceiptV02): string | undefined {
+function findDifference(
+  { kind, id, artifact }: Signed,
+  used: Used,
+  receipt: ReceiptV02,
+  trustDomain: string | undefined,
+): string | undefined {
+  const { trust_domain: domain, executor_id: host } = artifact.audience;
   const isApproval = 'verdict' in artifact ? artifact.verdict === 'approve' : true;
   const pairs: readonly (readonly [string, string | undefined, string | undefined])[] = [
     ['kind', kind === 'break_glass' ? kind : 'approval', used.kind],
@@ -110,6 +118,8 @@ function findDifference({ kind, id, artifact }: Signed, used: Used, receipt: Rec
     ['contract', artifact.contract_sha256.toLowerCase(), receipt.contract_sha256.toLowerCase()],
     ['policy', artifact.policy_sha256.toLowerCase(), receipt.policy_sha256?.toLowerCase()],
     ['principal', artifact.principal, receipt.principal],
+    ['trust domain', domain, trustDomain ?? domain],
+    ['executor', host, host === undefined ? undefined : receipt.executor_id],
   ];
   return pairs.find(([, signed, said]) => signed !== said)?.[0];
 }

@@ -7,7 +7,14 @@ import {
   sha256Hex,
 } from '../encoding/index.ts';
 import { CscError } from '../errors/index.ts';
-import { type ChainEntry, type ReceiptTexts, verifyReceiptFor, walkChains } from '../evidence/index.ts';
+import {
+  type ChainEntry,
+  judgeTrustDomains,
+  type ReceiptTexts,
+  verifyReceiptFor,
+  walkChains,
+} from '../evidence/index.ts';
+import { parseIdentity } from '../identity/index.ts';
 import type { ReceiptV02 } from '../receipt/index.ts';
 import type { LogTrust } from '../tlog/index.ts';
 import { type ApprovalStanding, judgeUsedApproval } from './approvals.ts';
@@ -42,6 +49,8 @@ export interface BundleRun {
 export interface BundleChain {
   readonly executor: string;
   readonly epoch: string;
+  /** Of whoever has signed them; none where nothing says, and more than one is a fault. */
+  readonly trustDomains: readonly string[];
   readonly first: number;
   readonly last: number;
   readonly faults: number;
@@ -83,6 +92,8 @@ export interface BundleChecks {
   readonly logTrust?: LogTrust | undefined;
   /** What of `repository/` the owners have signed. Absent: nobody has verified that. */
   readonly owners?: OwnersWord | undefined;
+  /** Whose executors count. Absent: those of one, whichever that is. */
+  readonly trustDomains?: readonly string[] | undefined;
 }
 
 /**
@@ -92,7 +103,7 @@ export interface BundleChecks {
 export async function verifyBundle(
   files: BundleFiles,
   ringFor: BundleTrust,
-  { pause = () => undefined, logTrust, owners: word }: BundleChecks = {},
+  { pause = () => undefined, logTrust, owners: word, trustDomains }: BundleChecks = {},
 ): Promise<BundleReport> {
   const faults: BundleFault[] = [];
   const manifestJson = files.get(manifestName);
@@ -104,7 +115,7 @@ export async function verifyBundle(
   for (const [file, receiptJson] of files) {
     done += 1;
     if (!file.startsWith(places.receipts) || file.endsWith(projectionEnd)) continue;
-    const opened = await openReceipt(file, receiptJson, files, ringFor);
+    const opened = await openReceipt(file, receiptJson, files, { ringFor, trustDomains });
     if ('kind' in opened) faults.push(opened);
     else entries.push(opened);
     await pause({ what: 'receipts', done, of: files.size });
@@ -112,6 +123,8 @@ export async function verifyBundle(
   const chains = walkChains(entries);
   // One by one: a call takes no more arguments than the stack has room for, and whoever made the bundle chooses how many there are.
   for (const fault of chains.flatMap((it) => it.faults)) faults.push(fault);
+  const mixed = trustDomains === undefined ? judgeTrustDomains(chains) : undefined;
+  if (mixed !== undefined) faults.push(mixed);
   const rows = await readRows(files.get(places.audit), faults, pause);
   checkRows(rows, entries, files, faults);
   const log = await checkLog(files, entries, toSpan(manifest, rows), logTrust, faults, (done, of) =>
@@ -157,10 +170,10 @@ async function checkApprovals(
 ): Promise<BundleReport['approvals'] & { readonly standings: Standings }> {
   const counts = { signed: 0, unknown: 0 };
   const standings = new Map<string, BundleRun['standings']>();
-  for (const [at, { name: file, receipt }] of entries.entries()) {
+  for (const [at, { name: file, receipt, owner }] of entries.entries()) {
     if (receipt.approvals.length === 0) continue;
     const electorate = judge.of(receipt);
-    const own = receipt.approvals.map((used) => judgeUsedApproval(used, receipt, electorate));
+    const own = receipt.approvals.map((used) => judgeUsedApproval(used, { receipt, owner }, electorate));
     standings.set(file, own);
     for (const [index, standing] of own.entries()) {
       if (standing?.kind !== 'fault') {
@@ -257,13 +270,13 @@ async function openReceipt(
   file: string,
   receiptJson: Uint8Array,
   files: BundleFiles,
-  ringFor: BundleTrust,
+  { ringFor, trustDomains }: Pick<BundleChecks, 'trustDomains'> & { readonly ringFor: BundleTrust },
 ): Promise<(ChainEntry & { readonly keyId: string }) | BundleFault> {
   try {
     const projection = files.get(file.replace(/\.json$/, projectionEnd));
     const texts: ReceiptTexts =
       projection === undefined ? { receiptJson } : { receiptJson: projection, originalJson: receiptJson };
-    const { chained, keyId } = verifyReceiptFor({}, texts, await ringFor(texts));
+    const { chained, keyId, owner } = verifyReceiptFor({ trustDomains }, texts, await ringFor(texts));
     if (chained === undefined)
       return { kind: 'unnumbered', file, message: `${file} is a v0.1 receipt, in no chain` };
     const sha256 = sha256Hex(receiptJson);
@@ -274,7 +287,7 @@ async function openReceipt(
     const first = files.get(due);
     if ((first === undefined || sha256Hex(first) === sha256) && file !== due)
       return { kind: 'place', file, message: `${file} is no second receipt for the place ${due}` };
-    return { name: file, receipt: chained, sha256, keyId };
+    return { name: file, receipt: chained, owner, sha256, keyId };
   } catch (error) {
     if (!(error instanceof CscError)) throw error;
     const kind = error.message.includes('certificate') ? 'certificate' : 'signature';
@@ -324,18 +337,26 @@ function checkRows(
   files: BundleFiles,
   faults: BundleFault[],
 ): void {
-  const hashes = new Map<string, Set<string>>();
-  for (const { name, receipt, sha256 } of entries) {
+  const hashes = new Map<string, Map<string, string | undefined>>();
+  for (const { name, receipt, owner, sha256 } of entries) {
     const projection = files.get(name.replace(/\.json$/, projectionEnd));
-    const own = hashes.get(receipt.execution_id) ?? new Set();
-    own.add(projection === undefined ? sha256 : sha256Hex(projection));
+    const own = hashes.get(receipt.execution_id) ?? new Map<string, string | undefined>();
+    own.set(projection === undefined ? sha256 : sha256Hex(projection), owner);
     hashes.set(receipt.execution_id, own);
   }
   for (const row of rows) {
-    const { id, sha256, isOfExecutor } = toReceiptRow(row);
-    if (sha256 === undefined || id === undefined || !isOfExecutor) continue;
+    const { id, sha256, executor } = toReceiptRow(row);
+    if (sha256 === undefined || id === undefined || executor === undefined) continue;
     const here = hashes.get(id);
-    if (here?.has(sha256) === true) continue;
+    if (here?.has(sha256) === true) {
+      const owner = here.get(sha256);
+      if (owner === undefined || owner === executor) continue;
+      faults.push({
+        kind: 'differs',
+        message: `the audit names the receipt of the execution ${id} as one of ${executor}, and ${owner} has signed it`,
+      });
+      continue;
+    }
     faults.push(
       here === undefined
         ? {
@@ -356,7 +377,7 @@ function toReceiptRow(row: JsonObject) {
   return {
     id,
     sha256: textAt(row, 'unmapped', 'receipt_sha256'),
-    isOfExecutor: /^spiffe:\/\/[^/]+\/executor\//.test(actor),
+    executor: parseIdentity(actor)?.role === 'executor' ? actor : undefined,
   };
 }
 

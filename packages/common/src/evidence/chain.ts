@@ -1,3 +1,4 @@
+import { parseIdentity } from '../identity/index.ts';
 import type { ReceiptV02 } from '../receipt/index.ts';
 
 /** A receipt of a chain, as a verifier holds it. */
@@ -5,6 +6,8 @@ export interface ChainEntry {
   /** Where it was found, for people. */
   readonly name: string;
   readonly receipt: ReceiptV02;
+  /** Whose key has signed it, a SPIFFE id. Absent: what it was verified with does not say. */
+  readonly owner?: string | undefined;
   /** Lower-case hex, of its canonical JSON. */
   readonly sha256: string;
 }
@@ -13,9 +16,9 @@ export interface ChainEntry {
 export interface ChainFault {
   /**
    * `gap`: receipts are missing. `fork`: two have one number. `link`: one names another before it than the one that is
-   * there. `unnumbered`: one that stands in no chain.
+   * there. `unnumbered`: one that stands in no chain. `domain`: executors of another trust domain have signed some.
    */
-  readonly kind: 'gap' | 'fork' | 'link' | 'unnumbered';
+  readonly kind: 'gap' | 'fork' | 'link' | 'unnumbered' | 'domain';
   readonly message: string;
 }
 
@@ -23,6 +26,8 @@ export interface ChainFault {
 export interface Chain {
   readonly executor: string;
   readonly epoch: string;
+  /** Of whoever has signed them, in order; none where nothing says. More than one is a fault. */
+  readonly trustDomains: readonly string[];
   /** Numbers of the first and the last. */
   readonly first: number;
   readonly last: number;
@@ -63,12 +68,43 @@ function walkChain(entries: readonly ChainEntry[]): Chain {
     if (fault?.kind !== 'fork') before = entry;
   }
   const [first] = entries;
+  const trustDomains = domainsOf(entries);
+  if (trustDomains.length > 1)
+    faults.push({
+      kind: 'domain',
+      message: `executors of ${trustDomains.join(' and ')} have signed receipts of one chain, of ${first?.receipt.executor_id}`,
+    });
   return {
     executor: first?.receipt.executor_id ?? '',
     epoch: first?.receipt.executor_epoch ?? '',
+    trustDomains,
     first: numbered[0]?.sequence ?? 0,
     last: before?.sequence ?? 0,
     faults,
+  };
+}
+
+function domainsOf(entries: readonly ChainEntry[]): string[] {
+  const domains = entries.flatMap(({ owner }) => parseIdentity(owner ?? '')?.trustDomain ?? []);
+  return [...new Set(domains)].sort();
+}
+
+/**
+ * For whoever has not said which fleet they mean (`ExpectedReceipt.trustDomains`): receipts name executors by names that each fleet
+ * has of its own, so that those of another one, whom the same CA certifies, would pass for this one's. Undefined where all are
+ * of one, as far as is known.
+ */
+export function judgeTrustDomains(chains: readonly Chain[]): ChainFault | undefined {
+  const domains = [...new Set(chains.flatMap((it) => it.trustDomains))].sort();
+  if (domains.length < 2) return undefined;
+  const each = domains.map((domain) => {
+    const own = chains.filter((it) => it.trustDomains.includes(domain)).map((it) => it.executor);
+    const names = [...new Set(own)];
+    return `${domain} (${names.slice(0, 3).join(', ')}${names.length > 3 ? ', …' : ''})`;
+  });
+  return {
+    kind: 'domain',
+    message: `executors of several trust domains have signed what is here: ${each.join(', ')}. Say which of them count`,
   };
 }
 

@@ -5,6 +5,7 @@ export {
   type ChainFault,
   type ChainPlace,
   findFault,
+  judgeTrustDomains,
   walkChains,
 } from './chain.ts';
 export { openChainHead, signChainHead } from './chain-head.ts';
@@ -40,7 +41,7 @@ export {
   sealReceipt,
   toReceiptError,
 } from './seal-receipt.ts';
-export { findSigner, type ReceiptSigner } from './signer-rules.ts';
+export { checkSignersDomain, findSigner, type ReceiptSigner } from './signer-rules.ts';
 export type { ExpectedReceipt } from './subject-rules.ts';
 export { type SubmissionSigner, signSubmission, verifySubmission } from './submission-signature.ts';
 export { claimedKeyId, type GenuineReceipt, type ReceiptTexts, verifyReceiptFor } from './verify-receipt.ts';

@@ -1,4 +1,4 @@
-import { CscError } from '../errors/index.ts';
+import { CscError, quoteBriefly } from '../errors/index.ts';
 import { parseIdentity } from '../identity/index.ts';
 import type { ExecutionReceipt } from '../receipt/index.ts';
 
@@ -36,6 +36,19 @@ export function findSigner(owner: string): ReceiptSigner | undefined {
   // Gates before 0.2 name themselves so.
   const [, name] = /^gate\/(.+)$/.exec(owner) ?? [];
   return name === undefined ? undefined : { role: 'gate', name };
+}
+
+/**
+ * A CA may certify for several fleets, and a receipt need not name anybody of its own: whoever verifies it for one fleet says
+ * which that is. A key that does not say whose it is does not count then, either. Throws RECEIPT_INVALID.
+ * @param owner of the key that has signed it. Undefined: the key ring does not say
+ */
+export function checkSignersDomain(owner: string | undefined, trustDomains: readonly string[]): void {
+  const domain = parseIdentity(owner ?? '')?.trustDomain;
+  if (domain !== undefined && trustDomains.includes(domain)) return;
+  const whose =
+    owner === undefined ? 'signed with a key of which nothing says whose it is' : `of ${quoteBriefly(owner)}`;
+  throw invalid(`the receipt is ${whose}, and this is the trust domain ${trustDomains.join(' or ')}`);
 }
 
 function checkExecutor(receipt: ExecutionReceipt, name: string): void {

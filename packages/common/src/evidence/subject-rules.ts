@@ -21,6 +21,8 @@ export interface ExpectedReceipt {
   readonly host?: string | undefined;
   /** The one whose key must have signed it, a SPIFFE id. Absent: whoever may say what it says. */
   readonly executor?: string | undefined;
+  /** Of the executor or gate whose key must have signed it. Absent: any, and of a key without an owner, nobody knows. */
+  readonly trustDomains?: readonly string[] | undefined;
   /** Exactly this one: an older version says less, so that a gate must not choose it. */
   readonly receiptVersion?: ReceiptVersion | undefined;
   /** What was to run: the receipt must account for it, command by command. */

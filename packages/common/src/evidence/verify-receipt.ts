@@ -10,7 +10,7 @@ import {
 } from '../receipt/index.ts';
 import { verifyArtifact } from './artifact.ts';
 import { readReceiptJson } from './receipt-json.ts';
-import { checkSigner, type ReceiptSigner } from './signer-rules.ts';
+import { checkSigner, checkSignersDomain, type ReceiptSigner } from './signer-rules.ts';
 import { checkSubject, type ExpectedReceipt } from './subject-rules.ts';
 
 /** A receipt that counts, and whose key it was signed with. */
@@ -19,6 +19,8 @@ export interface GenuineReceipt {
   readonly keyId: string;
   /** Undefined where the key ring does not say whose key it is: never where an executor was expected. */
   readonly signer: ReceiptSigner | undefined;
+  /** Who the key ring says that this is. */
+  readonly owner: string | undefined;
   /** The v0.2 form of it, which an executor's chain has: itself, or its original. Undefined for a v0.1 without one. */
   readonly chained: ReceiptV02 | undefined;
 }
@@ -43,15 +45,15 @@ export function verifyReceiptFor(
   keys: KeyRing,
 ): GenuineReceipt {
   const { receiptJson, originalJson } = texts instanceof Uint8Array ? { receiptJson: texts } : texts;
-  const { receipt, keyId, signer } = verifyOne(expected, receiptJson, keys);
+  const { receipt, ...by } = verifyOne(expected, receiptJson, keys);
   const hasOriginal = originalJson !== undefined && originalJson.length > 0;
   if (receipt.receipt_version === 'csc.receipt.v0.2') {
     if (hasOriginal) throw invalid('the receipt is a v0.2 one, and comes with another as its original');
-    return { receipt, keyId, signer, chained: receipt };
+    return { receipt, ...by, chained: receipt };
   }
-  if (!hasOriginal) return { receipt, keyId, signer, chained: undefined };
+  if (!hasOriginal) return { receipt, ...by, chained: undefined };
   const original = verifyOne({ ...expected, receiptVersion: 'csc.receipt.v0.2' }, originalJson, keys);
-  return { receipt, keyId, signer, chained: checkProjection(receipt, original.receipt) };
+  return { receipt, ...by, chained: checkProjection(receipt, original.receipt) };
 }
 
 function verifyOne(
@@ -64,11 +66,12 @@ function verifyOne(
   const receipt = orThrow(receiptFromJson(json), 'RECEIPT_INVALID', 'the receipt');
   const owner = keys.find(keyId)?.owner;
   if (expected.executor !== undefined && owner !== expected.executor) throw notSignedBy(expected.executor);
+  if (expected.trustDomains !== undefined) checkSignersDomain(owner, expected.trustDomains);
   const signer = owner === undefined ? undefined : checkSigner(receipt, owner);
   if (expected.host !== undefined && signer?.role === 'executor' && signer.name !== expected.host)
     throw notSignedBy(`${expected.host}, which alone the submission names, but of ${signer.name}`);
   checkSubject(receipt, expected);
-  return { receipt, keyId, signer };
+  return { receipt, keyId, signer, owner };
 }
 
 // Otherwise an executor could say one thing to whoever asks for v0.1, and have another in its chain.

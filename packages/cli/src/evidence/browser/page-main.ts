@@ -182,17 +182,18 @@ function show(report: BundleReport, trust: readonly string[]): Element[] {
           'p',
           `${faults.length} faults: this bundle does not hold. ${runs.length} receipts verify.`,
         );
-  const chainRows = chains.map(({ executor, epoch, first, last, faults: bad }) => {
+  const chainRows = chains.map(({ executor, trustDomains, epoch, first, last, faults: bad }) => {
+    const domains = trustDomains.join(', ') || 'not said';
     const line = (): Element =>
       classed(
         bad === 0 ? '' : 'bad',
         'tr',
-        cell(executor),
+        cell(executor, `trust domain ${domains}`),
         cell(epoch),
         cell(`${first} to ${last}`),
         cell(bad === 0 ? 'whole' : `${bad} faults`),
       );
-    return { text: `${executor} ${epoch}`, make: line };
+    return { text: `${executor} ${domains} ${epoch}`, make: line };
   });
   const auditRows = rows.map((it) => ({
     text: JSON.stringify(it),
