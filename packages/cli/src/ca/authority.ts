@@ -25,6 +25,16 @@ export interface Requested {
   readonly receiptRequest: Uint8Array;
 }
 
+/** What whoever joins says of itself, as it came. */
+export interface Caller {
+  /** Empty: nothing of it. */
+  readonly identity: string;
+  /** Empty: not said. */
+  readonly role: string;
+  /** By its clock. */
+  readonly at: Date | undefined;
+}
+
 /** What was issued to a party. */
 export interface IssuedPair {
   readonly tls: Issued;
@@ -39,7 +49,7 @@ export interface IssuedPair {
  */
 export async function join(
   ports: AuthorityPorts,
-  asked: Requested & { readonly token: string; readonly identity?: string },
+  asked: Requested & { readonly token: string } & Partial<Caller>,
   from: string,
   encode: (issued: IssuedPair, grant: Grant) => Uint8Array,
 ): Promise<Uint8Array> {
@@ -50,11 +60,13 @@ export async function join(
   // Before anything of the request is read.
   if (token === undefined || now >= token.expiresAt) throw refused('it has ended, or is none of this CA’s');
   checkIsSame(identityOf(ports, token), asked.identity);
+  checkRole(token, asked.role);
   const keys = await readKeys(asked, token, joinPurpose(asked.token));
   const used = answerAgain(token, keys);
   if (used !== undefined) return used;
   checkMayJoin(ports, token, keys);
   const issued = await issue(ports, token, keys, now);
+  checkClock(issued, asked.at, now);
   const answer = encode(issued, token);
   return store.atomically(() => {
     // Once more, now that nobody else can: of two that came at once, one is first.
@@ -165,6 +177,24 @@ function checkIsSame(identity: string, known = ''): void {
   throw refused(message);
 }
 
+// Whoever asks could not use what it gets.
+function checkRole(token: Grant, role = ''): void {
+  if (role !== '' && role !== token.role) throw otherRole(token, `not for a ${role.slice(0, 20)}`);
+}
+
+function otherRole({ role, name }: Pick<Grant, 'role' | 'name'>, what: string): CscError {
+  const command = role === 'client' ? 'csc ca join' : `csc ${role} join`;
+  const message = `the token is for the ${role} ${name}, ${what}: ${command} takes it, and it is not used up`;
+  return new CscError('REQUEST_INVALID', message);
+}
+
+function checkClock({ tls: { notBefore, notAfter } }: IssuedPair, at: Date | undefined, now: Date): void {
+  if (at === undefined || (at >= notBefore && at < notAfter)) return;
+  const sec = Math.round(Math.abs(at.getTime() - now.getTime()) / 1000);
+  const message = `its clock is ${sec} s ${at < now ? 'behind' : 'ahead of'} the CA’s, and no certificate of now would be good there: set the clocks right. It is not used up`;
+  throw refused(message);
+}
+
 function identityOf({ trustDomain }: AuthorityPorts, { role, name }: Grant): string {
   return toIdentityUri(trustDomain, role, name);
 }
@@ -184,11 +214,8 @@ async function readKeys(
   purpose: string,
 ): Promise<RequestedKeys> {
   const isExecutor = role === 'executor';
-  if (isExecutor !== receiptRequest.length > 0) {
-    const command = role === 'client' ? 'csc ca join' : `csc ${role} join`;
-    const message = `the token is for the ${role} ${name}, which ${isExecutor ? 'has a receipt key, too' : 'signs no receipts'}: ${command} takes it, and it is not used up`;
-    throw new CscError('REQUEST_INVALID', message);
-  }
+  if (isExecutor !== receiptRequest.length > 0)
+    throw otherRole({ role, name }, `which ${isExecutor ? 'has a receipt key, too' : 'signs no receipts'}`);
   const tls = await readRequest(tlsRequest, 'tls', purpose);
   const receipts = isExecutor ? await readRequest(receiptRequest, 'receipts', purpose) : undefined;
   const both = createHash('sha256').update(spki(tls));

@@ -2,6 +2,7 @@ import { execFileSync } from 'node:child_process';
 import { createPrivateKey, generateKeyPairSync, KeyObject, randomBytes, X509Certificate } from 'node:crypto';
 import {
   existsSync,
+  mkdirSync,
   mkdtempSync,
   readdirSync,
   readFileSync,
@@ -42,7 +43,7 @@ import {
   toCertificate,
 } from '@csc-fleet/common/pki';
 import { initRepository } from '@csc-fleet/common/policy-repository';
-import { TlsSource } from '@csc-fleet/common/rpc';
+import { type Role, TlsSource } from '@csc-fleet/common/rpc';
 import { silentLog } from '@csc-fleet/common/service';
 import { samplePolicy } from '@csc-fleet/test-kit/cli/artifacts';
 import { csc } from '@csc-fleet/test-kit/process';
@@ -99,6 +100,7 @@ afterAll(async () => {
 });
 
 const ed25519 = (): KeyObject => generateKeyPairSync('ed25519').privateKey;
+const asHost = () => ({ role: 'executor', identity: '', at: now }) as const;
 const keyPair = () => ({ tls: generateTlsKey(), receipts: ed25519() });
 const fresh = (): string => `host-${names++}`;
 
@@ -152,7 +154,7 @@ describe('joining', () => {
   it('gives what the token says: name, labels, purposes and a life', async () => {
     const name = fresh();
     const keys = keyPair();
-    const answer = await joinFleet(address, parseJoinToken(await tokenFor(name)), keys);
+    const answer = await joinFleet(address, parseJoinToken(await tokenFor(name)), keys, asHost());
     const tls = new X509Certificate(answer.certificates?.tls ?? '');
     expect(tls.subjectAltName).toBe(`URI:spiffe://fleet.example/executor/${name}`);
     expect(labelsInUnits(tls.toLegacyObject().subject.OU)).toEqual({ os: 'linux' });
@@ -288,6 +290,52 @@ describe('joining', () => {
     expect(existsSync(join(place, 'pki/joining'))).toBe(false);
   });
 
+  it('leaves a token unused where what it gives would be of no use', async () => {
+    const place = join(root, 'unused');
+    const gate = await tokenFor(fresh(), { role: 'gate', labels: {}, hosts: ['localhost'] });
+    const client = await tokenFor(fresh(), { role: 'client', labels: {} });
+    const host = await tokenFor(fresh());
+    const isUnused = (token: string) => ports.store.findToken(hashJoinToken(token))?.usedAt === undefined;
+    const joining = async (role: Role, token: string, over: object = {}): Promise<string> => {
+      try {
+        await joinCa({ role, ca: address, token, dir: place, again: false, ...over });
+        return 'joined';
+      } catch (error) {
+        return error instanceof CscError ? error.message : String(error);
+      }
+    };
+    // Of another kind.
+    expect(await joining('gate', client)).toMatch(/csc ca join takes it, and it is not used up/);
+    expect(await joining('client', gate)).toMatch(/csc gate join takes it, and it is not used up/);
+    expect(await joining('executor', gate)).toMatch(/csc gate join takes it/);
+    // What stands where its files are to be.
+    for (const path of ['pki/gate.pem', 'gate-keys.json']) {
+      mkdirSync(join(place, path), { recursive: true });
+      expect(await joining('gate', gate)).toContain(`${join(place, path)} is no file`);
+      rmSync(join(place, path), { recursive: true });
+    }
+    writeFileSync(join(root, 'a-file'), '');
+    expect(await joining('gate', gate, { dir: join(root, 'a-file') })).toMatch(/is no directory/);
+    // What the command line names beside it.
+    for (const [flag, file, why] of [
+      ['gateKeys', join(root, 'a-file'), /is no gate-keys.json/],
+      ['policyRoot', join(root, 'a-file'), /a-file/],
+    ] as const)
+      expect(await joining('executor', host, { [flag]: file })).toMatch(why);
+    // By a clock by which the certificate would not be good.
+    const keys = keyPair();
+    for (const [offMs, why] of [
+      [-10 * 60_000, /600 s behind the CA/],
+      [2 * 3600_000, /7200 s ahead of the CA/],
+    ] as const) {
+      const at = new Date(now.getTime() + offMs);
+      await expect(joinFleet(address, parseJoinToken(host), keys, { ...asHost(), at })).rejects.toThrow(why);
+    }
+    expect([gate, client, host].map(isUnused)).toEqual([true, true, true]);
+    expect(await joining('gate', gate)).toBe('joined');
+    expect([gate, client, host].map(isUnused)).toEqual([false, true, true]);
+  });
+
   it('leaves no key of a client but its own: neither where it is refused nor where it has joined', async () => {
     const place = join(root, 'a-client');
     const keysIn = (): string[] =>
@@ -378,7 +426,7 @@ describe('joining', () => {
     const log = { ...silentLog, warn: (_: object, message: string) => said.push(message) };
     const middle = await startCa(readCaConfig(join(elsewhere, 'ca.yaml')), log);
     const token = parseJoinToken(await tokenFor(fresh()));
-    expect(await codeOf(() => joinFleet(`localhost:${middle.port}`, token, keyPair()))).toBe(
+    expect(await codeOf(() => joinFleet(`localhost:${middle.port}`, token, keyPair(), asHost()))).toBe(
       'CREDENTIALS_INVALID',
     );
     expect(said).toEqual([]);
@@ -733,7 +781,9 @@ describe('the door of a CA', () => {
     const crowd = [plain(), half(), half(), half(), plain(), half()];
     const beyond = plain();
     const gone = [...crowd, beyond].map(ended);
-    expect((await joinFleet(`localhost:${port}`, token, keyPair())).labels).toEqual({ os: 'linux' });
+    expect((await joinFleet(`localhost:${port}`, token, keyPair(), asHost())).labels).toEqual({
+      os: 'linux',
+    });
     await Promise.all(gone);
     expect(said.map(({ address, why }) => `${address} ${why}`)).toContain(
       `${from} 6 connections of this address are open`,

@@ -1,5 +1,5 @@
 import { createHash, createPrivateKey, type KeyObject, X509Certificate } from 'node:crypto';
-import { existsSync, rmSync } from 'node:fs';
+import { existsSync, rmSync, statSync } from 'node:fs';
 import { isAbsolute, join, relative, resolve } from 'node:path';
 import {
   hashJoinToken,
@@ -10,11 +10,18 @@ import {
 } from '@csc-fleet/common/ca';
 import { makeKeyFile } from '@csc-fleet/common/crypto';
 import { CscError, isCscError } from '@csc-fleet/common/errors';
-import { makeDirectory, makeFile, readBoundedFile, replaceFile } from '@csc-fleet/common/files';
+import {
+  checkWritableDirectory,
+  makeDirectory,
+  makeFile,
+  readBoundedFile,
+  replaceFile,
+} from '@csc-fleet/common/files';
 import { identityOfCertificate, validityOf } from '@csc-fleet/common/identity';
 import { generateTlsKey, toTlsKey } from '@csc-fleet/common/pki';
 import type { Role } from '@csc-fleet/common/rpc';
 import { keepJoinedCa } from '../files/joined-ca.ts';
+import { readGateKeys, readRoot } from './fleet-files.ts';
 
 /** How a host, a gate or a client joins. */
 export interface JoinOptions {
@@ -73,13 +80,43 @@ export async function joinCa(options: JoinOptions): Promise<Joined> {
     throw new CscError('CONFIG_INVALID', message);
   }
   const pki = folderOf(options, dir);
+  checkPlace(options, dir, pki);
+  const own = readOwn(options);
   makeDirectory(pki, { mode: 0o700 });
   const leave = enter(join(pki, 'joining'));
   try {
-    return await joinIn(dir, config, token, options);
+    return await joinIn(dir, config, token, { ...options, own });
   } finally {
     leave();
   }
+}
+
+// A token is used up once a CA has answered: what can be seen to be in the way is seen before.
+function checkPlace({ role, again }: JoinOptions, dir: string, pki: string): void {
+  checkWritableDirectory(dir);
+  checkWritableDirectory(pki);
+  const certificates =
+    role === 'client' ? [] : [`${role}.pem`, ...(role === 'executor' ? ['receipts.pem'] : [])];
+  const files = [
+    ...[...certificates, 'ca.pem'].map((it) => join(pki, it)),
+    ...(role === 'client' || again ? [] : ['gate-keys.json', 'root.json'].map((it) => join(dir, it))),
+  ];
+  const inTheWay = files.find((it) => existsSync(it) && !statSync(it).isFile());
+  if (inTheWay !== undefined)
+    throw new CscError('CONFIG_INVALID', `${inTheWay} is no file, and is to be one: move it away`);
+}
+
+/** What the command line gives in the place of what the CA says. */
+interface OwnWord {
+  readonly gateKeys?: Uint8Array;
+  readonly policyRoot?: Uint8Array;
+}
+
+function readOwn({ gateKeys, policyRoot, policies }: JoinOptions): OwnWord {
+  return {
+    ...(gateKeys === undefined ? {} : { gateKeys: readGateKeys(gateKeys) }),
+    ...(policyRoot === undefined || policies !== undefined ? {} : { policyRoot: readRoot(policyRoot) }),
+  };
 }
 
 // Two at once would mix the certificates of two names. Gives what lets the next one in.
@@ -106,9 +143,9 @@ async function joinIn(
   dir: string,
   config: string | undefined,
   token: JoinToken,
-  options: JoinOptions,
+  options: JoinOptions & { readonly own: OwnWord },
 ): Promise<Joined> {
-  const { role, ca, again } = options;
+  const { role, ca, again, own } = options;
   const place = placeOf(options, dir, token);
   const wasThere = existsSync(place.key);
   const keys = readKeys(place);
@@ -149,7 +186,7 @@ async function joinIn(
     caSha256: token.caSha256,
   };
   if (config === undefined || again) return { ...about, made };
-  const given = readGiven(options, fleet);
+  const given = readGiven(options, own, fleet);
   const parts = writeFleet(dir, given, write);
   const text = role === 'executor' ? executorYaml(options, dir, given, parts) : gateYaml(options, dir, parts);
   if (!makeFile(config, text, 0o644))
@@ -161,7 +198,11 @@ async function joinIn(
 }
 
 async function certified({ role, ca }: JoinOptions, token: JoinToken, keys: JoinKeys, known: string) {
-  const { certificates, identity, labels, fleet } = await joinFleet(ca, token, keys, known);
+  const { certificates, identity, labels, fleet } = await joinFleet(ca, token, keys, {
+    role,
+    identity: known,
+    at: new Date(),
+  });
   const issued = new X509Certificate(certificates?.tls ?? '');
   if (certificates === undefined || identityOfCertificate(issued.raw).role !== role)
     throw new CscError('CONFIG_INVALID', `the token is not of the role ${role}, but of ${identity}`);
@@ -254,16 +295,17 @@ interface Given {
 }
 
 function readGiven(
-  { gate, gateKeys, policyRoot, policies, role }: JoinOptions,
+  { gate, policies, role }: JoinOptions,
+  own: OwnWord,
   fleet: { gateAddress: string; gateKeys: Uint8Array; policyRoot: Uint8Array } | undefined,
 ): Given {
-  const pick = (file: string | undefined, sent: Uint8Array | undefined): Uint8Array | undefined => {
-    if (file !== undefined) return readBoundedFile(file, { maxBytes }).bytes;
+  const pick = (given: Uint8Array | undefined, sent: Uint8Array | undefined): Uint8Array | undefined => {
+    if (given !== undefined) return given;
     return sent === undefined || sent.length === 0 ? undefined : sent;
   };
   const address = gate ?? fleet?.gateAddress ?? '';
-  const keys = pick(gateKeys, fleet?.gateKeys);
-  const root = policies === undefined ? pick(policyRoot, fleet?.policyRoot) : undefined;
+  const keys = pick(own.gateKeys, fleet?.gateKeys);
+  const root = policies === undefined ? pick(own.policyRoot, fleet?.policyRoot) : undefined;
   if (role === 'executor') {
     const missing = [
       ...(address === '' ? ['--gate HOST:PORT'] : []),

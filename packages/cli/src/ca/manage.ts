@@ -2,17 +2,16 @@ import { createHash } from 'node:crypto';
 import { isIP } from 'node:net';
 import { dirname, join } from 'node:path';
 import { createJoinToken, hashJoinToken } from '@csc-fleet/common/ca';
-import { parseKeyRing } from '@csc-fleet/common/crypto';
 import { CscError, withoutSecrets } from '@csc-fleet/common/errors';
 import { readBoundedFile, replaceFile } from '@csc-fleet/common/files';
 import { parseIdentity, toIdentityUri } from '@csc-fleet/common/identity';
 import { certify, generateTlsKey } from '@csc-fleet/common/pki';
-import { checkRoot } from '@csc-fleet/common/policy-repository';
 import type { Role } from '@csc-fleet/common/rpc';
 import { labelName, labelValue, maxLabels } from '@csc-fleet/common/schema';
 import { openAuditLog } from './audit.ts';
 import { type CaConfig, readCaConfig } from './config.ts';
 import { checkServerName } from './constraint-check.ts';
+import { readGateKeys, readRoot } from './fleet-files.ts';
 import { readCaKeys } from './folder.ts';
 import { CaStore, type Grant, type Member, type StoredToken } from './store.ts';
 
@@ -167,11 +166,8 @@ const maxBytes = 512 * 1024;
  */
 export function keepFleet(config: CaConfig, { gate, gateKeys, policyRoot }: FleetWish): string {
   if (!/^[^\s"\\]+:\d{1,5}$/.test(gate)) throw new CscError('CONFIG_INVALID', '--gate must be HOST:PORT');
-  const keys = readBoundedFile(gateKeys, { maxBytes }).bytes;
-  if (!parseKeyRing(keys).ok)
-    throw new CscError('CONFIG_INVALID', `${gateKeys} is no gate-keys.json: a gate makes it in its data_dir`);
-  const root = readBoundedFile(policyRoot, { maxBytes }).bytes;
-  checkRoot(root, policyRoot);
+  const keys = readGateKeys(gateKeys);
+  const root = readRoot(policyRoot);
   const dir = dirname(config.file);
   const before = readBoundedFile(config.file, { maxBytes }).bytes.toString('utf8');
   const block = `fleet:\n  gate: ${JSON.stringify(gate)}\n  gate_keys: gate-keys.json\n  policy_root: root.json\n`;

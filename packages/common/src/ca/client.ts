@@ -14,6 +14,7 @@ import {
   channelTo,
   fromServiceError,
   identityOfCertificate,
+  type Role,
   readCaChannelCredentials,
   type TlsSource,
 } from '../rpc/index.ts';
@@ -38,24 +39,33 @@ export interface JoinKeys {
   readonly receipts?: KeyObject;
 }
 
+/** What whoever joins says of itself. */
+export interface Joining {
+  /** A token of any other is refused, unused. */
+  readonly role: Role;
+  /** Whose certificates there are already: a token of anybody else is refused, unused. Empty: of nobody. */
+  readonly identity: string;
+  /** By its clock: where what is issued would not be good then, the token stays unused. */
+  readonly at: Date;
+}
+
 /**
  * Joins a fleet: has the CA that the token names certify these keys. The same token with the same keys may be given again
  * while it lasts. Throws CA_UNREACHABLE, CREDENTIALS_INVALID where it is another CA that answers, JOIN_REFUSED,
  * REQUEST_INVALID, RATE_LIMITED.
  * @param address `HOST:PORT`
- * @param identity whose certificates there are already: a token of anybody else is refused, unused. Empty: of nobody
  */
 export async function joinFleet(
   address: string,
   token: JoinToken,
   keys: JoinKeys,
-  identity = '',
+  { role, identity, at }: Joining,
 ): Promise<JoinResponse> {
   const root = await fetchRoot(address, token.caSha256);
   const credentials = readCaChannelCredentials({ root }, token.trustDomain);
   const request = {
     token: token.text,
-    identity,
+    ...{ identity, role, at },
     ...(await requestsOf(keys, joinPurpose(token.text))),
   };
   const answer = await call<JoinResponse>(address, credentials, (client, options, done) =>

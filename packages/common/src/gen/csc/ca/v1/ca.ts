@@ -32,6 +32,13 @@ export interface JoinRequest {
   receiptRequest: Buffer;
   /** Whose certificates the caller has already. A token of anybody else is refused, and stays unused. Empty: it has none. */
   identity: string;
+  /**
+   * As whom the caller joins: executor, gate or client. A token of any other role is refused, and stays unused. Empty: not
+   * said.
+   */
+  role: string;
+  /** By the caller's clock. Where what is issued would not be good by it, the token stays unused. Absent: not said. */
+  at: Date | undefined;
 }
 
 export interface JoinResponse {
@@ -82,7 +89,14 @@ export interface Fleet {
 }
 
 function createBaseJoinRequest(): JoinRequest {
-  return { token: "", tlsRequest: Buffer.alloc(0), receiptRequest: Buffer.alloc(0), identity: "" };
+  return {
+    token: "",
+    tlsRequest: Buffer.alloc(0),
+    receiptRequest: Buffer.alloc(0),
+    identity: "",
+    role: "",
+    at: undefined,
+  };
 }
 
 export const JoinRequest: MessageFns<JoinRequest> = {
@@ -98,6 +112,12 @@ export const JoinRequest: MessageFns<JoinRequest> = {
     }
     if (message.identity !== "") {
       writer.uint32(34).string(message.identity);
+    }
+    if (message.role !== "") {
+      writer.uint32(42).string(message.role);
+    }
+    if (message.at !== undefined) {
+      Timestamp.encode(toTimestamp(message.at), writer.uint32(50).fork()).join();
     }
     return writer;
   },
@@ -147,6 +167,22 @@ export const JoinRequest: MessageFns<JoinRequest> = {
             message.identity = reader.string();
             continue;
           }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.role = reader.string();
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.at = fromTimestamp(Timestamp.decode(reader, reader.uint32()));
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -168,6 +204,8 @@ export const JoinRequest: MessageFns<JoinRequest> = {
     message.tlsRequest = object.tlsRequest ?? Buffer.alloc(0);
     message.receiptRequest = object.receiptRequest ?? Buffer.alloc(0);
     message.identity = object.identity ?? "";
+    message.role = object.role ?? "";
+    message.at = object.at ?? undefined;
     return message;
   },
 };
