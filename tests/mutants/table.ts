@@ -3878,6 +3878,14 @@ const joining: readonly Mutant[] = [
     red: 'leaves out what has a name of a form that is constrained and not understood',
   },
   {
+    name: 'addresses-of-another-family',
+    file: 'packages/common/src/evidence/name-constraints.ts',
+    before: '    address.length === half &&',
+    after: '',
+    tests: ['packages/common/src/evidence/name-constraints.test.ts'],
+    red: 'has an address lie within those that agree',
+  },
+  {
     name: 'constraints-read-in-part',
     file: 'packages/common/src/evidence/name-constraints.ts',
     before: 'if (written.length !== der.length || written.some',

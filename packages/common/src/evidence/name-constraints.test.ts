@@ -155,11 +155,56 @@ describe('whyLeftOut', () => {
     expect(whyLeftOut(await issuerOf(), await leafOf(dns('b.example')))).toBeUndefined();
   });
 
-  it('leaves out what has a name of a form that is constrained and not understood: addresses, mail, directories', async () => {
-    for (const range of ['10.0.0.0/8', '2001:db8::/32'])
-      for (const value of [constraintsOf(ip(range)), constraintsOf([], ip(range))])
-        for (const one of ['10.0.0.1', '192.0.2.1', '2001:db8::1', '::1'])
-          expect(whyLeftOut(await issuerOf(value), await leafOf(ip(one)))).toContain('not understood');
+  it('has an address lie within those that agree with the subnet’s under its mask, of the same family', async () => {
+    const four = ip('10.0.0.1', '10.255.0.1', '11.0.0.1', '127.0.0.1');
+    const six = ip('2001:db8::1', '2001:db8:ffff::', '2001:db9::1', '::1', '::ffff:a00:1');
+    const said = (names: Names): string[] => names.map(({ iPAddress = '' }) => iPAddress);
+    const all = [...four, ...six];
+    const within = async (permitted: string[], excluded: string[] = []) =>
+      allowed(constraintsOf(ip(...permitted), ip(...excluded)), all);
+    expect(await within(['10.0.0.0/8'])).toEqual(['10.0.0.1', '10.255.0.1']);
+    // Bits that the mask leaves out do not count; and a mask need not end with a byte.
+    expect(await within(['10.9.9.9/8'])).toEqual(['10.0.0.1', '10.255.0.1']);
+    expect(await within(['10.128.0.0/9', '2001:db8:8000::/33'])).toEqual(['10.255.0.1', '2001:db8:ffff::']);
+    expect(await within(['2001:db8::/32'])).toEqual(['2001:db8::1', '2001:db8:ffff::']);
+    expect(await within(['127.0.0.1/32', '::1/128'])).toEqual(['127.0.0.1', '::1']);
+    // One family alone: the other is not permitted. Excluded are those alone.
+    expect(await within(['0.0.0.0/0'])).toEqual(said(four));
+    expect(await within(['::/0'])).toEqual(said(six));
+    expect(await within([], ['0.0.0.0/0'])).toEqual(said(six));
+    expect(await within([], ['10.0.0.0/8', '2001:db8::/32'])).toEqual([
+      '11.0.0.1',
+      '127.0.0.1',
+      ...said(six).slice(2),
+    ]);
+    expect(await within(['10.0.0.0/8', '::/0'], ['10.255.0.0/16', '::1/128'])).toEqual([
+      ...['10.0.0.1', '2001:db8::1', '2001:db8:ffff::', '2001:db9::1', '::ffff:a00:1'],
+    ]);
+    const issuer = await issuerOf(constraintsOf(ip('10.0.0.0/8')));
+    expect(whyLeftOut(issuer, await leafOf(ip('10.0.0.1', '11.0.0.1')))).toBe('it may not certify 11.0.0.1');
+  });
+
+  it('refuses an address with a mask, a subnet without one, a mask with holes, and other lengths', async () => {
+    const issuer = await issuerOf(constraintsOf(ip('10.0.0.0/8')));
+    expect(refusalOf(issuer, await leafOf(ip('10.0.0.0/8')))).toMatch(/cannot be read/);
+    const leaf = await leafOf(ip('10.0.0.1'));
+    expect(refusalOf(issuer, leaf)).toBe('none');
+    for (const base of [
+      '0a000001',
+      '0a000000 ff00ff00',
+      '0a0000 ff0000',
+      '0a000000 ff0000',
+      '',
+      '00'.repeat(31),
+    ]) {
+      const bytes = Buffer.from(base.replaceAll(' ', ''), 'hex');
+      const wrap = (tag: number, inner: Uint8Array) => Buffer.from([tag, inner.length, ...inner]);
+      const value = wrap(0x30, wrap(0xa0, wrap(0x30, wrap(0x87, bytes))));
+      expect(refusalOf(await issuerOf(value), leaf)).toMatch(/cannot be read/);
+    }
+  });
+
+  it('leaves out what has a name of a form that is constrained and not understood: mail, directories', async () => {
     const mail = await issuerOf(constraintsOf([{ rfc822Name: 'a.example' }]));
     expect(whyLeftOut(mail, await leafOf([{ rfc822Name: 'x@a.example' }]))).toContain('not understood');
     const directoryName = AsnConvert.parse(new X509Name('CN=a').toArrayBuffer(), Name);

@@ -5,11 +5,12 @@ import { loadX509, type X509Schema } from './node-x509.ts';
 /** A name in a certificate, or the base of a subtree. */
 interface Name {
   readonly form: string;
-  /** In lower case; of a form that is not text, empty. */
+  /** In lower case; of an address as people write it, of a subtree of them with its prefix; of another form, empty. */
   readonly text: string;
 }
 
-const [dns, uri] = ['dNSName', 'uniformResourceIdentifier'];
+const [dns, uri, ip] = ['dNSName', 'uniformResourceIdentifier', 'iPAddress'];
+const understood: readonly string[] = [dns, uri, ip];
 
 // 2.5.29.30, as it stands in whatever certificate has the extension.
 const constraintsId = '\x55\x1d\x1e';
@@ -45,8 +46,9 @@ function readWhy(issuer: Uint8Array, leaf: Uint8Array): string | undefined {
     const within = permitted.filter(({ form }) => form === name.form);
     const without = excluded.filter(({ form }) => form === name.form);
     if (within.length + without.length === 0) continue;
-    if (name.form !== dns && name.form !== uri) return 'it constrains a form of name that is not understood';
-    const isIn = (base: Name): boolean => isWithin(name, base.text);
+    if (!understood.includes(name.form)) return 'it constrains a form of name that is not understood';
+    const isIn = (base: Name): boolean =>
+      name.form === ip ? isInSubnet(x509, name.text, base.text) : isWithin(name, base.text);
     if (without.some(isIn) || (within.length > 0 && !within.some(isIn)))
       return `it may not certify ${name.text}`;
   }
@@ -59,6 +61,23 @@ function isWithin(name: Name, base: string): boolean {
   const host = /^[a-z][a-z0-9+.-]*:\/\/([a-z0-9._-]+)(?:[/?#]|$)/.exec(name.text)?.[1];
   if (host === undefined) throw new Error('a URI without a host');
   return base.startsWith('.') ? host.endsWith(base) && host !== base : host === base;
+}
+
+// An address, and as many bytes of mask as it has. One of IPv4 is none of IPv6, nor permitted where those alone are.
+function isInSubnet(x509: X509Schema, name: string, base: string): boolean {
+  const [address, subnet] = [toBytes(x509, name), toBytes(x509, base)];
+  if (![4, 16].includes(address.length) || ![8, 32].includes(subnet.length))
+    throw new Error('an address of another length');
+  const half = subnet.length / 2;
+  return (
+    address.length === half &&
+    address.every((byte, at) => ((byte ^ (subnet[at] ?? 0)) & (subnet[half + at] ?? 0)) === 0)
+  );
+}
+
+// As the library has written it out, which it could not but the same: after its tag and length.
+function toBytes({ AsnConvert, GeneralName }: X509Schema, iPAddress: string): Uint8Array {
+  return new Uint8Array(AsnConvert.serialize(new GeneralName({ iPAddress }))).subarray(2);
 }
 
 function baseOf({ base, minimum, maximum }: GeneralSubtree): Name {

@@ -5,6 +5,7 @@ export type X509Schema = Pick<typeof import('@peculiar/asn1-schema'), 'AsnConver
   Pick<
     typeof import('@peculiar/asn1-x509'),
     | 'Certificate'
+    | 'GeneralName'
     | 'id_ce_nameConstraints'
     | 'id_ce_subjectAltName'
     | 'NameConstraints'

@@ -2,6 +2,7 @@
 import { AsnConvert } from '@peculiar/asn1-schema';
 import {
   Certificate,
+  GeneralName,
   id_ce_nameConstraints,
   id_ce_subjectAltName,
   NameConstraints,
@@ -12,6 +13,7 @@ import {
 export const loadX509 = () => ({
   AsnConvert,
   Certificate,
+  GeneralName,
   id_ce_nameConstraints,
   id_ce_subjectAltName,
   NameConstraints,
