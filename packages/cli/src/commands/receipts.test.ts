@@ -1181,6 +1181,12 @@ describe('an audit bundle', () => {
     expect(whole.held.code).toBe(1);
     expect(whole.held.text).toContain('repository/metadata/1.targets.json is not the owners’');
     expect(whole.held.text).toContain('version 1 of the owners’ files, which it ran by, is not here');
+    // Said once, and not of each approval: nobody knows who might give them.
+    expect(whole.held.text).toMatch(
+      /is not here as they have signed it; whether those who approved might \(1 approvals\)/,
+    );
+    expect(whole.held.text).not.toMatch(/^approval:/m);
+    expect(whole.held.approvals).toEqual({ signed: 0, unknown: 1 });
 
     const other = await judge(owners, alice, () => undefined, {
       policy_sha256: 'a'.repeat(64),

@@ -88,13 +88,12 @@ export function checkOwners(
   const newest = word.versions.at(-1);
   if (newest === undefined) faults.push({ kind: 'owners', message: whyNone });
   const counts = new Map<number, number>();
-  const named = new Map<
-    string,
-    { readonly receipts: string[]; readonly message: string; readonly kind: string }
-  >();
-  const tell = (kind: string, { name: file }: ChainEntry, message: string): void => {
-    const told = named.get(message) ?? { receipts: [], message, kind };
+  const named = new Map<string, Objection & { readonly receipts: string[]; approvals: number }>();
+  const tell = ({ name: file, receipt }: ChainEntry, objection: Objection): void => {
+    const { message, isOfVersion = false } = objection;
+    const told = named.get(message) ?? { ...objection, receipts: [], approvals: 0 };
     told.receipts.push(file);
+    if (isOfVersion) told.approvals += receipt.approvals.filter((it) => it.artifact !== undefined).length;
     named.set(message, told);
   };
   let unnumbered = 0;
@@ -104,12 +103,14 @@ export function checkOwners(
     const { policy_version: version } = receipt;
     if (version === undefined) unnumbered += 1;
     else counts.set(version, (counts.get(version) ?? 0) + 1);
-    for (const { kind, message } of findObjections(receipt, reader)) tell(kind, entry, message);
+    for (const objection of findObjections(receipt, reader)) tell(entry, objection);
   }
-  for (const { kind, receipts, message } of named.values()) {
+  for (const { kind, receipts, approvals, message } of named.values()) {
     const [file = '', ...others] = receipts;
     const more = others.length === 0 ? '' : ` (and ${others.length} more receipts)`;
-    faults.push({ kind, file, message: `${file}${more}: ${message}` });
+    const unknown =
+      approvals === 0 ? '' : `; whether those who approved might (${approvals} approvals) is not known`;
+    faults.push({ kind, file, message: `${file}${more}: ${message}${unknown}` });
   }
   return {
     owners: {
@@ -133,7 +134,14 @@ function hasRun({ commands }: ReceiptV02): boolean {
   return commands.length > 0;
 }
 
-function findObjections(receipt: ReceiptV02, reader: Reader): { kind: string; message: string }[] {
+interface Objection {
+  readonly kind: string;
+  readonly message: string;
+  /** That what the owners said then is not here; false if absent. */
+  readonly isOfVersion?: boolean;
+}
+
+function findObjections(receipt: ReceiptV02, reader: Reader): Objection[] {
   const { policy_version: version, policy_profile: profile, policy_sha256: policy = '', identity } = receipt;
   const content = version === undefined ? reader.all() : reader.read(version);
   if (content.length === 0)
@@ -141,6 +149,7 @@ function findObjections(receipt: ReceiptV02, reader: Reader): { kind: string; me
       {
         kind: 'owners',
         message: `version ${version ?? '?'} of the owners’ files, which it ran by, is not here as they have signed it`,
+        isOfVersion: true,
       },
     ];
   const of =
@@ -176,7 +185,8 @@ function createJudge(reader: Reader, newest: number | undefined): ApprovalJudge 
       content.flatMap(({ approvers }) => approvers ?? []),
       revoked,
     );
-    return { ...electorate, isSigned: true };
+    // Of a version that is not here, which is a fault of its own, nobody knows who is in it.
+    return { ...electorate, isSigned: content.length > 0 };
   };
   return {
     of: (receipt) => {
