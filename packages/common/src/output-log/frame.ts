@@ -27,6 +27,9 @@ export interface Frame extends FrameHead {
 /** The most data that one frame carries, in bytes. */
 export const maxFrameData = 64 * 1024;
 
+/** What of a log is read and sent at once, in bytes: four full frames, whose heads are seldom longer than this. */
+export const logPieceBytes = 4 * (maxFrameData + 128);
+
 /** The longest frame: its data, its head, and a command id of any length that a contract can hold. */
 export const maxFrameBytes = 2 * 1024 * 1024;
 

@@ -8,6 +8,7 @@ export {
   type Frame,
   type FrameHead,
   frameTag,
+  logPieceBytes,
   maxFrameBytes,
   maxFrameData,
   readFrames,

@@ -1,4 +1,5 @@
 import { CscError, guarded } from '@csc-fleet/common/errors';
+import { logPieceBytes } from '@csc-fleet/common/output-log';
 import {
   fromServiceError,
   messagePrefixBytes,
@@ -186,7 +187,7 @@ function encodeHead(logOffset: number, framesLength: number): Uint8Array {
 const framesTag = 0x1a;
 
 // A piece of a log as the uplink reads it, with all that goes before it.
-const messageBytes = 256 * 1024 + 64;
+const messageBytes = logPieceBytes + 64;
 const mostSpare = 2 * mostWaiting;
 
 /**

@@ -53,6 +53,8 @@ class ManualSink implements OutputSink {
   finished = 0;
   refusal: Error | undefined;
   automatic = false;
+  /** Of each message, in bytes. */
+  readonly sizes: number[] = [];
   readonly #acknowledgements: (() => void)[] = [];
 
   async committedLength(): Promise<number> {
@@ -67,6 +69,7 @@ class ManualSink implements OutputSink {
     if (this.refusal !== undefined) return Promise.reject(this.refusal);
     if (logOffset !== this.sent) return Promise.reject(new Error('a gap'));
     this.sent += frames.length;
+    this.sizes.push(frames.length);
     const until = this.sent;
     return new Promise((resolve) => {
       const acknowledge = () => {
@@ -113,6 +116,34 @@ describe('pushOutput', () => {
     await pushed;
     expect(sink.held).toBe(log.length);
     expect(sink.finished).toBe(1);
+  });
+
+  it('sends the first piece at once, and gathers what follows while that is under way', async () => {
+    const [log, sink] = [new GrowingLog(), new ManualSink()];
+    const gathering = new Signal();
+    const pushed = pushOutput(log, sink, never, undefined, () => gathering.wait());
+    await untilStill(() => sink.asked);
+    log.grow(1);
+    await untilStill(() => sink.sent);
+    expect(sink.sizes).toEqual([frame.length]);
+    for (let piece = 0; piece < 3; piece += 1) {
+      log.grow(1);
+      await untilStill(() => sink.sent);
+    }
+    expect(sink.sizes).toHaveLength(1);
+    gathering.ring();
+    await untilStill(() => sink.sent);
+    expect(sink.sizes).toEqual([frame.length, 3 * frame.length]);
+    // A full one has nothing to wait for, nor has the end.
+    log.grow(4);
+    await untilStill(() => sink.sent);
+    log.grow(1);
+    log.end();
+    gathering.ring();
+    await untilStill(() => sink.sent);
+    expect(sink.sizes.slice(2)).toEqual([4 * frame.length, frame.length]);
+    sink.acknowledge();
+    await pushed;
   });
 
   it('keeps at most 4 MiB unacknowledged', async () => {

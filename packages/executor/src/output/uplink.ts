@@ -1,4 +1,6 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import { CscError, isCscError } from '@csc-fleet/common/errors';
+import { logPieceBytes } from '@csc-fleet/common/output-log';
 import { firstToRing, Signal } from '@csc-fleet/common/service';
 import type { ReadableLog } from './read-log.ts';
 
@@ -19,26 +21,35 @@ export interface OutputSink {
 
 // What may be under way without an acknowledgement, in bytes: as much as a reader of the gate may lag in memory.
 const window = 4 * 1024 * 1024;
-const chunk = 256 * 1024;
+const chunk = logPieceBytes;
+// A job prints through a pipe, in pieces of 64 KiB or less. While the gate has some of them under way, more are waited for
+// this long, in milliseconds: each message costs both ends as much as 64 KiB.
+const gatherMs = 2;
+const gatherForMoment = (): Promise<void> => sleep(gatherMs);
 
 /**
  * Sends a log from where the gate has it until it has ended and the gate holds all of it, or of an ended log what can be
  * read of it and is taken. Resolves to the bytes that the gate holds. Rejects with the sink's error, or when `signal` is
  * aborted; the next call goes on from what the gate has then.
  * @param onProgress called whenever the gate holds more
+ * @param gather what is waited for before a message that is not full, while others are under way
  */
 export async function pushOutput(
   log: ReadableLog,
   sink: OutputSink,
   signal: AbortSignal,
   onProgress: () => void = () => undefined,
+  gather = gatherForMoment,
 ): Promise<number> {
   const push = new Push(log, sink, signal, onProgress);
   try {
     await push.begin();
     while (!push.isDone) {
-      if (push.mayGoOn) await push.sendNext();
-      else await push.wait();
+      if (!push.mayGoOn) await push.wait();
+      else {
+        if (push.mayGather) await gather();
+        await push.sendNext();
+      }
     }
     return push.held;
   } catch (error) {
@@ -97,16 +108,21 @@ class Push {
     );
   }
 
+  /** There is less than a message holds, and the gate is busy with what came before. */
+  get mayGather(): boolean {
+    return !this.#log.ended && this.#log.length - this.#sent < chunk && this.#sent > this.held;
+  }
+
   /** What the gate is known to hold, in bytes. */
   get held(): number {
     return this.#committed ?? 0;
   }
 
   async sendNext(): Promise<void> {
+    this.#throwFailure();
     const { executionId } = this.#log;
     const room = this.#sink.room?.(executionId);
     if (room !== undefined) {
-      this.#throwFailure();
       await firstToRing(
         () => room,
         (abort) => this.#failed.wait(abort),

@@ -2,15 +2,22 @@ import { constants, existsSync } from 'node:fs';
 import { type FileHandle, mkdir, open, stat } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { CscError } from '@csc-fleet/common/errors';
-import { type Frame, maxFrameBytes, maxFrameData, readFrames, streamKey } from '@csc-fleet/common/output-log';
+import {
+  type Frame,
+  logPieceBytes,
+  maxFrameBytes,
+  maxFrameData,
+  readFrames,
+  streamKey,
+} from '@csc-fleet/common/output-log';
 import { Signal } from '@csc-fleet/common/service';
 import { storeRetryMs } from '../store/store-error.ts';
 import { type Checkpoint, Checkpoints } from './checkpoints.ts';
 import { maxLogLength, type OutputGrant } from './grant.ts';
 import { refused, StreamOffsets } from './stream-offsets.ts';
 
-// As much as waits for a reader who takes nothing.
-const readSize = 256 * 1024;
+// About as much as waits for a reader who takes nothing.
+const readSize = logPieceBytes;
 // Written back behind the stream's back, so that little is left to wait for at its end.
 const syncEvery = 32 * 1024 * 1024;
 
