@@ -16,6 +16,8 @@ export default defineConfig({
     maxWorkers: 3,
     testTimeout: 60_000,
     hookTimeout: 60_000,
+    // What is asked until it holds is asked for long: a second is none on a machine that does much else.
+    expect: { poll: { timeout: 30_000, interval: 20 } },
     reporters: ['default', new ClosingLineReporter()],
   },
 });

@@ -26,7 +26,7 @@ import { testPolicy } from '@csc-fleet/test-kit/policy';
 import { TestRepository } from '@csc-fleet/test-kit/policy-repository';
 import { RogueGate } from '@csc-fleet/test-kit/rogue-gate';
 import { signSubmission } from '@csc-fleet/test-kit/submission';
-import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 
 const identity = (name: string) => `spiffe://csc.local/client/${name}`;
 const alice = { principal: identity('alice'), signer: createSigner(Buffer.alloc(32, 11), 'alice-1') };
@@ -655,8 +655,7 @@ describe('a gate with its real key cannot use a terminal', () => {
       run,
       executionId,
       /** Resolves once it has kept this. */
-      keeps: (text: string) =>
-        vi.waitFor(() => expect(readFileSync(file, 'utf8')).toBe(text), { timeout: 20_000, interval: 10 }),
+      keeps: (text: string) => expect.poll(() => readFileSync(file, 'utf8')).toBe(text),
       type: (...frames: TerminalFrame[]) => rogue.type(executionId, frames),
       /** What was kept, once it has ended. */
       ended: async () => {

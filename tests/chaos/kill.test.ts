@@ -1,4 +1,4 @@
-import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { sha256Tagged } from '@csc-fleet/common/encoding';
 import type { AuditRecord } from '@csc-fleet/common/messages';
@@ -7,6 +7,7 @@ import { ExecutionState } from '@csc-fleet/common/rpc';
 import { unsoundExitCode } from '@csc-fleet/common/service';
 import { type Fleet, startFleet } from '@csc-fleet/test-kit/fleet';
 import { programFile } from '@csc-fleet/test-kit/programs';
+import { findProcesses } from '@csc-fleet/test-kit/sandbox/find-processes';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 
 // One job at a time: what is queued stays so until the test says.
@@ -18,18 +19,6 @@ beforeAll(async () => {
   fleet = await startFleet({ executors: [executor], admins: true });
 });
 afterAll(() => fleet[Symbol.asyncDispose]());
-
-/** Host pids of processes whose command line holds this text. */
-function processesWith(text: string): string[] {
-  return readdirSync('/proc').filter((pid) => {
-    if (!/^\d+$/.test(pid) || Number(pid) === process.pid) return false;
-    try {
-      return readFileSync(`/proc/${pid}/cmdline`, 'utf8').includes(text);
-    } catch {
-      return false;
-    }
-  });
-}
 
 /** A shell that waits for the file `go` in a directory, which `release` makes. */
 const waitFor = (directory: string): string => `while [ ! -e ${directory}/go ]; do sleep 0.05; done`;
@@ -76,13 +65,15 @@ describe('kill -9 of the executor in the middle of a run', () => {
     const out = fleet.writable('killed');
     const client = fleet.connect();
     const before = (await client.run(fleet.contract({}))).receipt as ReceiptV02;
-    const argv = ['sh', '-c', `echo once >> ${out}/runs; sleep 61.25`];
+    const marker = `csc-test-killed-${process.pid}`;
+    const argv = ['sh', '-c', `echo once >> ${out}/runs; while :; do sleep 1; done`, marker];
     const run = client.run(fleet.contract({ argv, write_paths: [out], timeout_sec: 120 }));
     const runs = join(out, 'runs');
     // The shell makes the file before it writes to it.
     await until(() => existsSync(runs) && readFileSync(runs, 'utf8') !== '');
+    expect(findProcesses(marker)).not.toEqual([]);
     await fleet.executor('host').stop('SIGKILL');
-    await until(() => processesWith('61.25').length === 0);
+    await until(() => findProcesses(marker).length === 0);
     await fleet.startExecutor(executor);
     const { execution, receipt, receiptJson } = await run;
     expect(execution.state).toBe(ExecutionState.FAILED);

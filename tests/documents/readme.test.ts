@@ -2,7 +2,7 @@ import { execFileSync } from 'node:child_process';
 import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { freePort } from '@csc-fleet/test-kit/fleet';
+import { freePort } from '@csc-fleet/test-kit/free-port';
 import { csc, cscBin, repository, Service } from '@csc-fleet/test-kit/process';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 

@@ -8,7 +8,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { connect } from '@csc-fleet/client';
 import { makeContract } from '@csc-fleet/test-kit/contract';
-import { freePort } from '@csc-fleet/test-kit/fleet';
+import { freePort } from '@csc-fleet/test-kit/free-port';
 import { testPolicy } from '@csc-fleet/test-kit/policy';
 import { csc, Service } from '@csc-fleet/test-kit/process';
 import { floods } from './floods.ts';

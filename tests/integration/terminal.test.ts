@@ -9,7 +9,8 @@ import { type Fleet, jobUid, startFleet } from '@csc-fleet/test-kit/fleet';
 import { testPolicy } from '@csc-fleet/test-kit/policy';
 import { TestRepository } from '@csc-fleet/test-kit/policy-repository';
 import { cscBin } from '@csc-fleet/test-kit/process';
-import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
+import { childrenOf, readArguments } from '@csc-fleet/test-kit/sandbox/find-processes';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 
 let fleet: Fleet;
 let key: string;
@@ -105,13 +106,6 @@ const newest = async (): Promise<string> => {
 
 const receiptOf = async (id: string): Promise<ReceiptV02> =>
   (await fleet.connect().getReceipt(id)).receipt as ReceiptV02;
-
-/** The processes that this one has begun. */
-function childrenOf(pid: number | undefined): number[] {
-  return readdirSync(`/proc/${pid}/task`).flatMap((task) =>
-    readFileSync(`/proc/${pid}/task/${task}/children`, 'utf8').split(' ').filter(Boolean).map(Number),
-  );
-}
 
 describe('csc submit --tty', () => {
   it('is a terminal: echo, size, resize, Ctrl-C, and the exit code of what ran, recorded', async () => {
@@ -223,15 +217,14 @@ print('fds', sorted(os.listdir('/proc/self/fd'), key=int)[:4])
     const pid = () => childrenOf(csc.pty.pid).at(-1) ?? 0;
     const modes = () =>
       execFileSync('stty', ['-F', readlinkSync(`/proc/${csc.pty.pid}/fd/2`), '-a'], { encoding: 'utf8' });
-    const becomes = (mode: RegExp) =>
-      vi.waitFor(() => expect(modes()).toMatch(mode), { timeout: 20_000, interval: 20 });
+    const becomes = (mode: RegExp) => expect.poll(modes).toMatch(mode);
     await csc.waitFor(/\$ /);
     await becomes(/-icanon/);
     process.kill(pid(), 'SIGTSTP');
     await becomes(/ icanon/);
     // It gives the terminal back before it stops, and what is not stopped yet would not be continued.
     const state = () => /^State:\s+(\w)/m.exec(readFileSync(`/proc/${pid()}/status`, 'utf8'))?.[1];
-    await vi.waitFor(() => expect(state()).toBe('T'), { timeout: 20_000, interval: 20 });
+    await expect.poll(state).toBe('T');
     process.kill(pid(), 'SIGCONT');
     await becomes(/-icanon/);
     csc.pty.write('echo on$((1+1))\r');
@@ -284,7 +277,7 @@ sys.stdin.readline()
     await csc.waitFor(/ready/);
     const { pid } = fleet.executor('build-1').child;
     const relays = childrenOf(pid).filter((it) =>
-      readFileSync(`/proc/${it}/cmdline`, 'latin1').includes('setgroups'),
+      readArguments(it).some((argument) => argument.includes('setgroups')),
     );
     const [relay = 0] = relays;
     expect(relays).toHaveLength(1);

@@ -1,10 +1,10 @@
 import { chmodSync, chownSync, existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { connect, type GateClient } from '@csc-fleet/client';
 import type { CommandContract } from '@csc-fleet/common/contract';
 import { type CommandShort, makeContract } from './contract.ts';
+import { freePort } from './free-port.ts';
 import { testPolicy } from './policy.ts';
 import { csc, cscBin, type Finished, type RunOptions, Service } from './process.ts';
 
@@ -292,14 +292,4 @@ export async function startFleet(options: FleetOptions = {}): Promise<Fleet> {
     await fleet[Symbol.asyncDispose]();
     throw error;
   }
-}
-
-/** A port on loopback that was free a moment ago. */
-export async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  const address = server.address();
-  await new Promise((resolve) => server.close(resolve));
-  if (address === null || typeof address === 'string') throw new Error('no port');
-  return address.port;
 }

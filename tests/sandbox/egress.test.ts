@@ -6,7 +6,8 @@ import { type AddressInfo, createServer as createTcpServer, type Server as TcpSe
 import { join } from 'node:path';
 import type { ReceiptV02 } from '@csc-fleet/common/receipt';
 import { makeContract } from '@csc-fleet/test-kit/contract';
-import { type Fleet, freePort, startFleet } from '@csc-fleet/test-kit/fleet';
+import { type Fleet, startFleet } from '@csc-fleet/test-kit/fleet';
+import { freePort } from '@csc-fleet/test-kit/free-port';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 
 // The one way out of a sandbox, and what comes in by name: through the real gate, executor, proxy and sandbox.

@@ -149,7 +149,7 @@ describe('checking a config', () => {
 describe('a running executor', () => {
   it('drains at SIGTERM: what runs ends, is delivered, and the process is gone', async () => {
     const executor = startProcess(writeConfig());
-    await expect.poll(hellos, { timeout: 20_000 }).toBe(1);
+    await expect.poll(hellos).toBe(1);
     const executionId = offer('echo begun; while [ ! -e out/go ]; do sleep 0.02; done; echo whole');
     await gate.output.holds(executionId, 1);
     executor.child.kill('SIGTERM');
@@ -169,7 +169,7 @@ describe('a running executor', () => {
 
   it('ends what runs at the second signal, with its receipt', async () => {
     const executor = startProcess(writeConfig());
-    await expect.poll(hellos, { timeout: 20_000 }).toBe(1);
+    await expect.poll(hellos).toBe(1);
     const executionId = offer('trap "" TERM; echo begun; while :; do sleep 0.05; done');
     await gate.output.holds(executionId, 1);
     executor.child.kill('SIGTERM');
@@ -182,7 +182,7 @@ describe('a running executor', () => {
   it('is the only one of its state directory', async () => {
     const path = writeConfig();
     startProcess(path);
-    await expect.poll(hellos, { timeout: 20_000 }).toBe(1);
+    await expect.poll(hellos).toBe(1);
     const second = startProcess(path);
     expect(await second.exited).toBe(1);
     expect(second.log()).toContain('CONFIG_INVALID');

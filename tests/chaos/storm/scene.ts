@@ -4,7 +4,8 @@ import { chownSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'n
 import { createServer } from 'node:http';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { Fleet, freePort, jobUid } from '@csc-fleet/test-kit/fleet';
+import { Fleet, jobUid } from '@csc-fleet/test-kit/fleet';
+import { freePort } from '@csc-fleet/test-kit/free-port';
 import { SmallDisk } from '@csc-fleet/test-kit/small-disk';
 import { LinkProxy } from './link-proxy.ts';
 import { Party } from './party.ts';

@@ -1,6 +1,5 @@
 // A proxy for a real sandbox, in a process of its own, for tests that start it as somebody else.
 import { type ChildProcess, spawn } from 'node:child_process';
-import { readFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import type { Readable, Writable } from 'node:stream';
 import { text } from 'node:stream/consumers';
@@ -9,6 +8,7 @@ import {
   proxyEnvironment,
   proxyPort,
 } from '../../../packages/executor/src/egress/sandbox-side.ts';
+import { childrenOf } from '../sandbox/find-processes.ts';
 import { startBench, startUpstream } from './bench.ts';
 
 /** Its one argument, as JSON. */
@@ -53,9 +53,10 @@ const second = await listenInNamespace({ pid, port: proxyPort, ...how }).catch(
   (error: { code: string }) => error,
 );
 // They end by themselves; what is left after all this time is left for good.
-const patience = Date.now() + 5000;
-while (countChildren() > 1 && Date.now() < patience) await new Promise((done) => setTimeout(done, 5));
-const helpersLeft = countChildren() - 1;
+const countHelpers = (): number => childrenOf(process.pid).length - 1;
+const patience = Date.now() + 30_000;
+while (countHelpers() > 0 && Date.now() < patience) await new Promise((done) => setTimeout(done, 5));
+const helpersLeft = countHelpers();
 (sandbox.stdio[4] as Writable).end('x');
 const result: NamespaceTestResult = {
   output: await output,
@@ -95,9 +96,4 @@ async function readInit(status: Readable): Promise<number> {
     if (said.includes('\n')) break;
   }
   return Number(JSON.parse(said.split('\n')[0] ?? '')['child-pid']);
-}
-
-function countChildren(): number {
-  const children = readFileSync(`/proc/self/task/${process.pid}/children`, 'utf8');
-  return children.split(' ').filter(Boolean).length;
 }

@@ -15,6 +15,7 @@ import {
   toServiceError,
 } from '@csc-fleet/common/rpc';
 import { Server, type ServerDuplexStream } from '@grpc/grpc-js';
+import { freePort } from '../free-port.ts';
 import type { ScriptedGate } from './scripted-gate.ts';
 
 /** A scripted gate behind real gRPC with mutual TLS. */
@@ -42,7 +43,7 @@ const heartbeatInterval = { seconds: 0, nanos: 200_000_000 };
 export async function startGrpcGate(gate: ScriptedGate, pki: string): Promise<GrpcGate> {
   const tls = { ca: join(pki, 'ca.pem'), cert: join(pki, 'gate.pem'), key: join(pki, 'gate.key') };
   let server: Server | undefined;
-  let port = 0;
+  const address = `127.0.0.1:${await freePort()}`;
   const service: ExecutorLinkServer = {
     connect: (call) => connect(gate, call, grpcGate),
     pushOutput: (call) => void pushOutput(gate, call),
@@ -63,12 +64,10 @@ export async function startGrpcGate(gate: ScriptedGate, pki: string): Promise<Gr
     server = new Server({ ...serverOptions, 'grpc.enable_channelz': 1 });
     const { fetchPolicyFile: _, proveOwnReceipts: __, ...older } = service;
     server.addService(ExecutorLinkService, grpcGate.isOlder === true ? older : service);
-    port = await bind(server, `127.0.0.1:${port}`, tls);
+    await bind(server, address, tls);
   };
   const grpcGate: GrpcGate = {
-    get address() {
-      return `127.0.0.1:${port}`;
-    },
+    address,
     callers: [],
     answersHeartbeats: true,
     start,
@@ -82,10 +81,10 @@ function bind(
   server: Server,
   address: string,
   tls: Parameters<typeof readServerCredentials>[0],
-): Promise<number> {
+): Promise<void> {
   return new Promise((resolve, reject) => {
-    server.bindAsync(address, readServerCredentials(tls), (error, port) =>
-      error === null ? resolve(port) : reject(error),
+    server.bindAsync(address, readServerCredentials(tls), (error) =>
+      error === null ? resolve() : reject(error),
     );
   });
 }

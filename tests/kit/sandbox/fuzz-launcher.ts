@@ -2,10 +2,11 @@
 // whose descriptors the jobs may name. Stops after so many seconds, or after so many cases where there are none. Prints a
 // FuzzReport as JSON.
 import { type ChildProcess, spawn } from 'node:child_process';
-import { closeSync, openSync, readFileSync } from 'node:fs';
+import { closeSync, openSync } from 'node:fs';
 import type { Socket } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { openContent } from '../../../packages/sandbox/src/host/scratch.ts';
+import { childrenOf } from './find-processes.ts';
 
 export interface FuzzReport {
   readonly cases: number;
@@ -19,7 +20,7 @@ const [program = '', seconds = '0', seed = '1', most = '300'] = process.argv.sli
 const kinds = ['', 'ready', 'taken', 'ended', 'refused', 'pipe'];
 const heard: Record<string, number> = {};
 const faults: string[] = [];
-const patienceMs = 5000;
+const patienceMs = 30_000;
 
 // mulberry32: small, and the same everywhere.
 let state = Number(seed) >>> 0;
@@ -76,9 +77,7 @@ class Launcher {
   }
 
   childCount(): number {
-    const pid = this.#child.pid;
-    return readFileSync(`/proc/${pid}/task/${pid}/children`, 'latin1').trim().split(' ').filter(Boolean)
-      .length;
+    return childrenOf(this.#child.pid).length;
   }
 
   send(bytes: Buffer): void {

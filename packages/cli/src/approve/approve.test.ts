@@ -15,13 +15,14 @@ import {
   type TokenWish,
 } from '@csc-fleet/test-kit/cli/ssh-agent';
 import { cscOnTerminal } from '@csc-fleet/test-kit/cli/terminal';
-import { type Fleet, freePort, startFleet } from '@csc-fleet/test-kit/fleet';
+import { type Fleet, startFleet } from '@csc-fleet/test-kit/fleet';
+import { freePort } from '@csc-fleet/test-kit/free-port';
 import { githubClaims, githubPrincipal, TestIssuer } from '@csc-fleet/test-kit/issuer';
 import { testPolicy } from '@csc-fleet/test-kit/policy';
 import { TestRepository } from '@csc-fleet/test-kit/policy-repository';
 import { csc, freshCsc } from '@csc-fleet/test-kit/process';
 import { Webhook } from 'standardwebhooks';
-import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 
 const who = (name: string): string => `spiffe://csc.local/client/${name}`;
 const aliceKey = generateKeyPair();
@@ -213,7 +214,7 @@ describe('csc approve at a terminal', () => {
     expect(JSON.stringify(receipt)).toContain(who('bob'));
     expect((await fleet.csc(['approvals', '--json'], { as: 'bob' })).stdout).toBe('');
     const types = () => told.filter((it) => JSON.stringify(it).includes(executionId));
-    await vi.waitUntil(() => types().length === 2);
+    await expect.poll(types).toHaveLength(2);
     expect(types()).toMatchObject([
       { type: 'approval.wanted' },
       { type: 'approval.given', data: { approver: who('bob') } },
@@ -388,10 +389,7 @@ describe('csc approve at a terminal', () => {
     expect((await fleet.csc([...submit, '--wait-for-approval', '25h'])).stderr).toContain('24h at most');
     const stays = fleet.csc([...submit, '--wait-for-approval', '8h']);
     let waiting = '';
-    await vi.waitUntil(async () => {
-      waiting = (await fleet.csc(['approvals', '--json'], { as: 'bob' })).stdout;
-      return waiting !== '';
-    }, 20_000);
+    while (waiting === '') waiting = (await fleet.csc(['approvals', '--json'], { as: 'bob' })).stdout;
     const { execution_id: executionId, until } = JSON.parse(waiting) as Record<string, string>;
     expect((Date.parse(String(until)) - Date.now()) / 3_600_000).toBeCloseTo(8, 1);
     const hash = contractSha256(contract).slice(0, 8);

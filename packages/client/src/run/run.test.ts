@@ -5,6 +5,7 @@ import { openSubmission } from '@csc-fleet/common/evidence';
 import { ExecutionState, type SubmitRequest, Verdict } from '@csc-fleet/common/messages';
 import type { Script } from '@csc-fleet/test-kit/client/scripted-execution';
 import { ScriptedGate } from '@csc-fleet/test-kit/client/scripted-gate';
+import { freePort } from '@csc-fleet/test-kit/free-port';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { createSignedSubmissions } from '../calls/signed.ts';
 import type { GateClient } from '../client.ts';
@@ -146,19 +147,17 @@ describe('run', () => {
   });
 
   it('waits for a gate that is not there yet, with every call', async () => {
-    const gone = await new ScriptedGate({ contractSha256: contractSha256(contract) }).listen();
-    const back = new ScriptedGate({ contractSha256: contractSha256(contract) });
-    const port = Number(gone.connectOptions.address.split(':')[1]);
-    await gone[Symbol.asyncDispose]();
+    const gate = new ScriptedGate({ contractSha256: contractSha256(contract) });
+    const port = await freePort();
     // Only what has been refused once shall find it.
     let came: Promise<unknown> | undefined;
     const onReconnect = () => {
-      came ??= back.listen(undefined, port);
+      came ??= gate.listen(undefined, port);
     };
-    const client = connect({ ...gone.connectOptions, onReconnect });
+    const client = connect({ ...gate.connectOptions, address: `127.0.0.1:${port}`, onReconnect });
     onTestFinished(async () => {
       client.close();
-      await back[Symbol.asyncDispose]();
+      await gate[Symbol.asyncDispose]();
     });
     const [result, answer, decision] = await Promise.all([
       client.run(contract),
@@ -168,7 +167,7 @@ describe('run', () => {
     await came;
     expect([result.exitCode, answer.executionId]).toEqual([0, 'exec-1']);
     expect(decision.verdict).toBe(Verdict.ALLOW);
-    expect([back.runs.length, back.submitted.length]).toEqual([1, 1]);
+    expect([gate.runs.length, gate.submitted.length]).toEqual([1, 1]);
   });
 
   // A balancer takes the connection and finds nobody behind it; a gate ends one just so for a certificate.

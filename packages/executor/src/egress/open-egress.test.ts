@@ -15,6 +15,7 @@ import { probeHost } from '@csc-fleet/sandbox/doctor';
 import { findProxyUser } from '@csc-fleet/sandbox/host';
 import { createBwrapLauncher, type LaunchedProcess, type Launcher } from '@csc-fleet/sandbox/launch';
 import { toRunFacts } from '@csc-fleet/sandbox/plan';
+import { childrenOf } from '@csc-fleet/test-kit/sandbox/find-processes';
 import { createSandboxRunner, finish, openTestGroups } from '@csc-fleet/test-kit/sandbox/runner';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import systemCalls from '../../../sandbox/src/seccomp/system-calls.json' with { type: 'json' };
@@ -288,7 +289,7 @@ print(json.dumps(words))
       const { job } = await startJob();
       const egress = await openFor(job);
       const [init] = (await proxies.at(-1)?.inits) ?? [];
-      const [node] = readFileSync(`/proc/${init}/task/${init}/children`, 'latin1').split(' ');
+      const [node] = childrenOf(init);
       const status = readFileSync(`/proc/${node}/status`, 'latin1');
       job.terminate(0);
       await job.exited;

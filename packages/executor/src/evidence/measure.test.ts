@@ -17,6 +17,7 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import { ownFilter } from '@csc-fleet/sandbox/seccomp';
+import { childrenOf } from '@csc-fleet/test-kit/sandbox/find-processes';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import systemCalls from '../../../sandbox/src/seccomp/system-calls.json' with { type: 'json' };
 import { Measurer } from './measurer.ts';
@@ -262,11 +263,7 @@ describe('finding expected outputs', () => {
   });
 });
 
-function childrenOf(pid: number): string[] {
-  return readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').split(' ').filter(Boolean);
-}
-
-function hasOpen(pid: string, file: string): boolean {
+function hasOpen(pid: number, file: string): boolean {
   try {
     const links = readdirSync(`/proc/${pid}/fd`).map((fd) => readlinkSync(`/proc/${pid}/fd/${fd}`));
     return links.includes(file);
@@ -438,7 +435,7 @@ print(json.dumps([said, ask("prlimit64", 0, 7, 0, own)]))`;
     const request = { roots: [out], maxBytes: 1 << 30, ms: 8000 };
     const others = childrenOf(process.pid);
     const own = () => childrenOf(process.pid).filter((pid) => !others.includes(pid));
-    const kill = () => own().forEach((pid) => void process.kill(Number(pid), 'SIGKILL'));
+    const kill = () => own().forEach((pid) => void process.kill(pid, 'SIGKILL'));
     const hashSome = () => measurer.hash({ ...request, paths: [join(out, 'some')] }, never);
     expect(await hashSome()).toEqual([{ sha256: expect.any(String) }]);
     kill();

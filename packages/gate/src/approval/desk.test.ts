@@ -256,11 +256,11 @@ describe('the people who are asked', () => {
     const seen: ApprovalsWatchResponse[] = [];
     const watching = test.as(alice.identity).watchApprovals(async (it) => void seen.push(it), gone.signal);
     const asked = await ask();
-    await vi.waitFor(() => expect(seen).toHaveLength(1));
+    await expect.poll(() => seen).toHaveLength(1);
     await review(asked, carol, 'security');
-    await vi.waitFor(() => expect(seen).toHaveLength(2));
+    await expect.poll(() => seen).toHaveLength(2);
     await test.as(agent).cancel({ executionId: asked.id, gracePeriod: undefined });
-    await vi.waitFor(() => expect(seen).toHaveLength(3));
+    await expect.poll(() => seen).toHaveLength(3);
     expect(seen.map(({ over, pending }) => [over, pending?.quorum[1]?.approvedBy.length])).toEqual([
       [false, 0],
       [false, 1],

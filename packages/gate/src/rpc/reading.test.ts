@@ -2,7 +2,7 @@ import { EventEmitter } from 'node:events';
 import { PassThrough } from 'node:stream';
 import { PushOutputRequest } from '@csc-fleet/common/rpc';
 import { Client, credentials, Server, ServerCredentials, type ServerDuplexStream } from '@grpc/grpc-js';
-import { describe, expect, it, vi } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { decodePushOutput } from './push-request.ts';
 import { Reading, readAsAnswered } from './reading.ts';
 import { createWrite, Unread } from './writing.ts';
@@ -129,13 +129,14 @@ describe('a message that is encoded already', () => {
     await write(Buffer.from('three'));
     expect(stream.read().toString('latin1')).toBe('\0\0\0\0\x03one\0\0\0\0\x05three');
     expect(handed).toEqual([]);
-    await vi.waitFor(() => expect(unread.bytes).toBe(0));
+    await expect.poll(() => unread.bytes).toBe(0);
   });
 
   it.each([
-    { where: 'others wait there', given: callWith(1) },
-    { where: 'headers have not gone out', given: callWith(0, false) },
-  ])('goes the way of the others where $where', async ({ given }) => {
+    { where: 'others wait there', make: () => callWith(1) },
+    { where: 'headers have not gone out', make: () => callWith(0, false) },
+  ])('goes the way of the others where $where', async ({ make }) => {
+    const given = make();
     await given.write(Buffer.from('one'));
     expect(given.handed).toEqual([Buffer.from('one')]);
     expect(given.stream.read()).toBe(null);

@@ -13,7 +13,7 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { findProcesses } from '@csc-fleet/test-kit/sandbox/find-processes';
+import { findProcesses, readArguments } from '@csc-fleet/test-kit/sandbox/find-processes';
 import { testLauncher } from '@csc-fleet/test-kit/sandbox/launcher-contract';
 import { makeCommand, makeTree, type TestTree } from '@csc-fleet/test-kit/sandbox/plan';
 import {
@@ -365,15 +365,9 @@ async function readUntil({ stdout }: LaunchedProcess, text: string): Promise<str
 }
 
 describe('the end of a command', () => {
-  const marker = `csc-test-${process.pid}`;
+  const marker = `csc-test-end-${process.pid}-`;
   const left = (): number[] =>
-    listProcesses().filter((pid) => {
-      try {
-        return readFileSync(`/proc/${pid}/cmdline`, 'utf8').includes(marker);
-      } catch {
-        return false;
-      }
-    });
+    listProcesses().filter((pid) => readArguments(pid).some((argument) => argument.includes(marker)));
 
   it('is the end of its daemons', async () => {
     const daemon = `setsid sh -c "trap '' TERM HUP; (trap '' TERM; sleep 100; : ${marker}) & sleep 100"`;
@@ -414,22 +408,26 @@ describe('the end of a command', () => {
     expect(findProcesses(marker)).toEqual([]);
   });
 
-  it('comes when a process that this one does not know of holds the output open', async () => {
-    const launched = await runner.launch([['sh', '-c', 'echo x; sleep 0.2']], {});
+  /** A command that writes a line and ends, with its output open here as well. */
+  async function launchHeld() {
+    const waits = 'echo x; while [ ! -e held ]; do sleep 0.02; done';
+    const launched = await runner.launch([['sh', '-c', waits]], { cwd: workspace, readPaths: [workspace] });
     const pid = await waitFor(() =>
       listProcesses().find((candidate) => isNested(candidate) && isOwnInit(candidate)),
     );
     const held = openSync(`/proc/${pid}/fd/1`, 'w');
+    tree.file('workspace/held');
+    return { launched, held };
+  }
+
+  it('comes when a process that this one does not know of holds the output open', async () => {
+    const { launched, held } = await launchHeld();
     expect((await finish(launched)).stdout).toBe('x\n');
     closeSync(held);
   });
 
   it('comes also when such a process goes on writing', async () => {
-    const launched = await runner.launch([['sh', '-c', 'echo x; sleep 0.2']], {});
-    const pid = await waitFor(() =>
-      listProcesses().find((candidate) => isNested(candidate) && isOwnInit(candidate)),
-    );
-    const held = openSync(`/proc/${pid}/fd/1`, 'w');
+    const { launched, held } = await launchHeld();
     const writer = spawn('yes', { stdio: ['ignore', held, 'ignore'] });
     closeSync(held);
     const { stdout } = await finish(launched);

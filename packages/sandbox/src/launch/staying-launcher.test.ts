@@ -11,7 +11,7 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { findProcesses } from '@csc-fleet/test-kit/sandbox/find-processes';
+import { childrenOf, findProcesses } from '@csc-fleet/test-kit/sandbox/find-processes';
 import {
   createSandboxRunner,
   finish,
@@ -36,13 +36,7 @@ const isReady = async (launcher: { readonly pid: number | undefined }): Promise<
     await sleep(1);
   }
 };
-const hasEnded = async (marker: string): Promise<void> => {
-  for (const until = Date.now() + 5000; Date.now() < until; await sleep(2))
-    if (findProcesses(marker).length === 0) return;
-  const left = findProcesses(marker);
-  for (const pid of left) process.kill(pid, 'SIGKILL');
-  expect(left).toEqual([]);
-};
+const hasEnded = (marker: string): Promise<void> => expect.poll(() => findProcesses(marker)).toEqual([]);
 
 describe('csc-launcher, told to run a program', () => {
   let launcher: StayingLauncher;
@@ -292,7 +286,7 @@ describe('the links between executor, csc-launcher and bwrap', () => {
 
   it('hold where those that wait are killed', async () => {
     const pid = await ready();
-    const children = readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').trim().split(' ').map(Number);
+    const children = childrenOf(pid);
     expect(children).toHaveLength(4);
     for (const child of children) process.kill(child, 'SIGKILL');
     const runs = await Promise.all(Array.from({ length: 6 }, () => runner.run(['true'])));
