@@ -275,9 +275,12 @@ export class Connection implements ExecutorConnection {
 
   // A signed refusal is kept by the executor like any receipt until it is acknowledged.
   async #refused(refused: Refused, peer: Peer): Promise<void> {
-    await this.#inLine(takeRefusal(this.#ports, this.#remote.executor, peer, refused));
+    const { write, fault } = takeRefusal(this.#ports, this.#remote.executor, peer, refused);
+    await this.#inLine(write);
     const { executionId, receiptJson, originalJson } = refused;
     if (receiptJson.length === 0) return;
+    // The executor still owes it, and may send it again.
+    if (fault !== undefined) return this.#uncounted.add(fault, this.#ports.onError);
     const receipt = { executionId, receiptJson, originalJson, outputLogLength: 0 };
     this.#receipt(receipt, peer).catch((error: unknown) => this.#failed(error));
   }

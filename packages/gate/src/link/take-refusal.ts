@@ -1,4 +1,4 @@
-import { isCscError, retryOf } from '@csc-fleet/common/errors';
+import { type CscError, isCscError, retryOf } from '@csc-fleet/common/errors';
 import { toReceiptError } from '@csc-fleet/common/evidence';
 import type { Identity } from '@csc-fleet/common/identity';
 import { ExecutionState, type Refused } from '@csc-fleet/common/messages';
@@ -35,27 +35,41 @@ function retryAfter({ reason, receiptJson }: Refused, isWithdrawn: boolean): Ret
   return reason === 'TICKET_REVOKED' && !isWithdrawn ? 'no' : retryOf(reason);
 }
 
+/** What is to become of a refusal. */
+export interface TakenRefusal {
+  /**
+   * Writes it down. May be called again where the store took no writes, and leaves alone what has become of the execution
+   * meanwhile, an offer to the same executor too.
+   */
+  readonly write: () => Promise<void>;
+  /** Why the receipt that came with it does not count. */
+  readonly fault?: CscError;
+}
+
 /**
- * The executor will not run what it was offered: somebody else may, or that is its end. Counts against the executor what does,
- * and gives what is to be written: that may be called again where the store took no writes, and leaves alone what has become of
- * the execution meanwhile, an offer to the same executor too.
+ * The executor will not run what it was offered: somebody else may, or that is its end. Counts against the executor what
+ * does.
  */
 export function takeRefusal(
   ports: RefusalPorts,
   executor: Identity,
   peer: Peer,
   refused: Refused,
-): () => Promise<void> {
+): TakenRefusal {
   const { executions, scheduler } = ports;
   const execution = findOwn(executions, executor, refused.executionId);
-  if (execution === undefined || execution.terminal || isSuperseded(scheduler, peer)) return async () => {};
+  if (execution === undefined || execution.terminal || isSuperseded(scheduler, peer))
+    return { write: async () => {} };
   const { state, ticket_id: ticketId } = execution.row;
-  const write = judgeRefusal(ports, executor, { peer, execution, refused });
-  return async () => {
-    const { row } = execution;
-    if (row.state !== state || row.ticket_id !== ticketId || isSuperseded(scheduler, peer)) return;
-    await write();
-    scheduler.place();
+  const { write, fault } = judgeRefusal(ports, executor, { peer, execution, refused });
+  return {
+    async write() {
+      const { row } = execution;
+      if (row.state !== state || row.ticket_id !== ticketId || isSuperseded(scheduler, peer)) return;
+      await write();
+      scheduler.place();
+    },
+    ...(fault === undefined ? {} : { fault }),
   };
 }
 
@@ -76,11 +90,11 @@ function judgeRefusal(
   ports: RefusalPorts,
   executor: Identity,
   { peer, execution, refused }: Refusal,
-): () => Promise<void> {
+): TakenRefusal {
   const { scheduler } = ports;
   const { executionId, reason } = refused;
   // Redeemed before: it runs there, and its receipt will come.
-  if (reason === 'TICKET_REPLAYED') return async () => takeAccepted(ports, execution, []);
+  if (reason === 'TICKET_REPLAYED') return { write: async () => takeAccepted(ports, execution, []) };
   peer.assigned.delete(executionId);
   const isWithdrawn = scheduler.offers.find(executionId)?.isWithdrawn ?? false;
   const { state, ticket_id: ticketId } = execution.row;
@@ -91,14 +105,14 @@ function judgeRefusal(
   const turn = retry === 'elsewhere' ? passOver(ports, peer, execution, refused) : undefined;
   if (turn !== undefined) {
     const why = `executor ${peer.name} could not take it: ${refused.reason}: ${refused.message}`;
-    return () => scheduler.requeue(execution, toReceiptError(why), { turn, withdrawn });
+    return { write: () => scheduler.requeue(execution, toReceiptError(why), { turn, withdrawn }) };
   }
   if (retry === 'later' || retry === 'ticket') {
     rest(scheduler, peer, isLate ? undefined : reason);
     const why = `executor ${peer.name} does not take it now: ${reason}`;
-    return () => scheduler.requeue(execution, why, { withdrawn });
+    return { write: () => scheduler.requeue(execution, why, { withdrawn }) };
   }
-  return () => block(ports, executor, execution, refused);
+  return block(ports, executor, execution, refused);
 }
 
 /**
@@ -151,38 +165,26 @@ function rest({ rests }: Pick<Scheduler, 'rests'>, peer: Peer, reason: string | 
 }
 
 /** Ends it with the executor's own receipt, or with the gate's where the executor gives none that counts. */
-async function block(
-  ports: RefusalPorts,
+function block(
+  { finisher, keys, timed = untimed }: RefusalPorts,
   executor: Identity,
   execution: LiveExecution,
   refused: Refused,
-): Promise<void> {
-  const { finisher, timed = untimed } = ports;
+): TakenRefusal {
   const error = toReceiptError(`${refused.reason}: ${refused.message}`);
-  if (hasGoodReceipt(ports, executor, execution, refused)) {
-    const outcome = { state: ExecutionState.BLOCKED, error };
-    await timed('receipt', () => finisher.withReceipt(execution, outcome, refused));
-  } else {
+  const unstarted = (): Promise<void> => {
     // Nobody has signed that it was refused, and its end was asked for before.
     const isCancelled = execution.cancelGraceMs !== undefined;
     const state = isCancelled ? ExecutionState.CANCELLED : ExecutionState.BLOCKED;
-    await finisher.unstarted(execution, state, error);
-  }
-}
-
-function hasGoodReceipt(
-  { keys, onError }: RefusalPorts,
-  executor: Identity,
-  execution: LiveExecution,
-  refused: Refused,
-): boolean {
-  if (refused.receiptJson.length === 0) return false;
+    return finisher.unstarted(execution, state, error);
+  };
+  if (refused.receiptJson.length === 0) return { write: unstarted };
   try {
     verifyExecutorReceipt(refused, execution.row, keys.ringOf(executor.uri));
-    return true;
   } catch (cause) {
     if (!isCscError(cause)) throw cause;
-    onError(notCounted(executor, execution.id, cause));
-    return false;
+    return { write: unstarted, fault: notCounted(executor, execution.id, cause) };
   }
+  const outcome = { state: ExecutionState.BLOCKED, error };
+  return { write: () => timed('receipt', () => finisher.withReceipt(execution, outcome, refused)) };
 }
