@@ -1,23 +1,6 @@
-import { CscError, retryOf } from '@csc-fleet/common/errors';
+import { CscError, exitCodes, retryOf } from '@csc-fleet/common/errors';
 
-/** What each exit code of `csc` means: `csc help exit-codes` prints this. */
-export const exitCodes = {
-  ok: 0,
-  /** Denied, failed, invalid: the answer is no. */
-  no: 1,
-  needsApproval: 2,
-  usage: 64,
-  unavailable: 69,
-  internal: 70,
-  /** EX_CANTCREAT: an expected output that was asked for is not there. */
-  outputsMissing: 73,
-  /** EX_IOERR: it worked, and some of its output is lost. */
-  outputCut: 74,
-  notPermitted: 77,
-  badConfig: 78,
-  interrupted: 130,
-  brokenPipe: 141,
-} as const;
+export { exitCodes };
 
 const byCode: Readonly<Partial<Record<CscError['code'], number>>> = {
   GATE_UNREACHABLE: exitCodes.unavailable,

@@ -1,4 +1,4 @@
-import { CscError } from '@csc-fleet/common/errors';
+import { CscError, exitCodes } from '@csc-fleet/common/errors';
 import { toOutcome } from '@csc-fleet/common/evidence';
 import { type Execution, ExecutionState } from '@csc-fleet/common/messages';
 import { describeResolution, type ExecutionResolution } from './resolution.ts';
@@ -9,8 +9,8 @@ export interface Conclusion {
   readonly execution: Execution;
   /**
    * What a process that stands for this run may end with: the exit code of the command that failed, or of the last one,
-   * where there is one, and 0 only after a success. Otherwise 1 for what was denied or refused, 2 for an approval that is
-   * missing, 69 (EX_UNAVAILABLE, sysexits.h) for a run that expired or was lost, 130 for one that was cancelled.
+   * where there is one, and 0 only after a success. Otherwise one of `exitCodes`: 1 for what was denied or refused, 2 for an
+   * approval that is missing, 69 for a run that expired or was lost, 130 for one that was cancelled.
    * `execution.exitCode` is the command's own and nothing else.
    */
   readonly exitCode: number;
@@ -63,17 +63,17 @@ export function concludeWithout(told: Execution, resolution?: ExecutionResolutio
 export function toExitCode({ state, exitCode }: Execution): number {
   switch (state) {
     case ExecutionState.SUCCEEDED:
-      return 0;
+      return exitCodes.ok;
     case ExecutionState.AWAITING_APPROVAL:
-      return 2;
+      return exitCodes.needsApproval;
     case ExecutionState.BLOCKED:
-      return 1;
+      return exitCodes.no;
     case ExecutionState.FAILED:
-      return notZero(exitCode, 1);
+      return notZero(exitCode, exitCodes.no);
     case ExecutionState.CANCELLED:
-      return notZero(exitCode, 130);
+      return notZero(exitCode, exitCodes.interrupted);
     default:
-      return 69;
+      return exitCodes.unavailable;
   }
 }
 

@@ -1,5 +1,6 @@
 export { type CscErrorCode, isRpcReason, type LocalCode, logCodes, retryOf, rpcStatusOf } from './codes.ts';
 export { CscError, type CscErrorOptions, isCscError, orThrow } from './csc-error.ts';
+export { exitCodes } from './exit-codes.ts';
 export { type Fault, faulty, formatFaults, memberPath, type Parsed, parsed, quoteBriefly } from './fault.ts';
 export { guarded } from './guarded.ts';
 export { escapeInvisible, showBeyondAscii, showInvisible, showUnclear } from './invisible.ts';

@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto';
+import { exitCodes } from '../errors/index.ts';
 import { type Owner, takeOwner } from './owner.ts';
 
 /** How a service goes on, or does not, after an exception that nobody caught. */
@@ -11,8 +12,8 @@ export interface LastHandlerOptions {
   readonly exit?: (code: number) => void;
 }
 
-/** What a service ends with that can no longer answer for itself (EX_SOFTWARE, sysexits(3)); it is to be started again. */
-export const unsoundExitCode = 70;
+/** What a service ends with that can no longer answer for itself; it is to be started again. */
+export const unsoundExitCode = exitCodes.internal;
 
 /** More exceptions than this within a minute are no accident of one input any more. */
 export const mostUncaught = 10;
