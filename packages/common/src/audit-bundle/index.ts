@@ -11,7 +11,7 @@ export {
   parseManifest,
   places,
 } from './manifest.ts';
-export type { BundleOwners, OwnersVersion, OwnersWord, SignedVersion } from './owners.ts';
+export type { BundleOwners, OwnersVersion, OwnersWord } from './owners.ts';
 export {
   type BundleChain,
   type BundleChecks,

@@ -1,6 +1,6 @@
 import type { Approvers } from '../approval/index.ts';
 import type { ChainEntry } from '../evidence/index.ts';
-import { parseRevoked, type Revocation } from '../owners/index.ts';
+import { parseRevoked, type Revocation, type SignedVersion } from '../owners/index.ts';
 import type { ReceiptV02 } from '../receipt/index.ts';
 import { type Electorate, findApprovers, toElectorate } from './approvals.ts';
 import type { BundleFault, BundleFiles } from './fault.ts';
@@ -18,14 +18,6 @@ export interface OwnersWord {
   readonly earlier: readonly number[];
   /** Undefined for what is none of `versions`. */
   read(version: number): OwnersVersion | undefined;
-}
-
-/** When and by which root one version of the owners' files was signed. */
-export interface SignedVersion {
-  readonly version: number;
-  readonly root: number;
-  readonly expires: string;
-  readonly signedAt?: string;
 }
 
 /** What one version of the owners' files says. */

@@ -26,3 +26,4 @@ export {
   revocationKinds,
   revokedSchema,
 } from './revoked.ts';
+export type { SignedVersion } from './signed-version.ts';

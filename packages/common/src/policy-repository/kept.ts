@@ -2,7 +2,14 @@ import type { Metadata, Root, Targets } from '@tufjs/models';
 import { type Approvers, parseApprovers } from '../approval/index.ts';
 import { artifactBytes, sha256Hex, toTimestamp } from '../encoding/index.ts';
 import type { Parsed } from '../errors/index.ts';
-import { type OwnersLog, parseIssuers, parseLog, parseRevoked, type Revocation } from '../owners/index.ts';
+import {
+  type OwnersLog,
+  parseIssuers,
+  parseLog,
+  parseRevoked,
+  type Revocation,
+  type SignedVersion,
+} from '../owners/index.ts';
 import { parsePolicy } from '../policy/index.ts';
 import { hasBoundedMembers, signedAtOf, toHashedName, toRoot, toTargets } from './metadata.ts';
 import { type Files, isOwnersFile } from './owners-files.ts';
@@ -20,14 +27,7 @@ export interface KeptRepository {
 }
 
 /** One version of what the owners have signed. */
-export interface KeptVersion {
-  readonly version: number;
-  /** The newest root whose keys have signed it. */
-  readonly root: number;
-  /** Not held against any time: an old version is evidence of its own. */
-  readonly expires: string;
-  /** When they say that they signed it. Absent: they do not say. */
-  readonly signedAt?: string;
+export interface KeptVersion extends SignedVersion {
   /** By their names in the repository. */
   readonly files: Files;
   /** Names of those that it has, and that are not here as they were signed. */
