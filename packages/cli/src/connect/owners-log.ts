@@ -4,7 +4,17 @@ import { join } from 'node:path';
 import { systemClock } from '@csc-fleet/common/encoding';
 import { CscError } from '@csc-fleet/common/errors';
 import { readBoundedFile } from '@csc-fleet/common/files';
-import type { DemandedLog } from './gate-options.ts';
+import { type DemandedLog, type GateOptions, resolveLog } from './gate-options.ts';
+
+/**
+ * The log that is demanded of evidence: as the options say, or the owners (`--log-of`). Undefined: none. Throws as `resolveLog` and
+ * `readOwnersLog` do.
+ */
+export async function findDemandedLog(options: Partial<GateOptions>): Promise<DemandedLog | undefined> {
+  const { logOf, ownersRoot } = options;
+  const said = resolveLog({ ...options, keys: [] }, process.env);
+  return logOf === undefined ? said : readOwnersLog(logOf, ownersRoot);
+}
 
 /**
  * The log that the owners name, in a published folder of their policy repository that verifies by the root that was pinned.

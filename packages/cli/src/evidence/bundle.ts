@@ -13,7 +13,7 @@ import {
   projectionEnd,
   receiptPath,
 } from '@csc-fleet/common/audit-bundle';
-import { readKeyRing, toKeyRingJson } from '@csc-fleet/common/crypto';
+import { toKeyRingJson } from '@csc-fleet/common/crypto';
 import {
   artifactBytes,
   canonicalBytes,
@@ -22,7 +22,7 @@ import {
   toTimestamp,
 } from '@csc-fleet/common/encoding';
 import { CscError, escapeInvisible, orThrow } from '@csc-fleet/common/errors';
-import { makeDirectory, readBoundedFile, readPem } from '@csc-fleet/common/files';
+import { makeDirectory, readBoundedFile } from '@csc-fleet/common/files';
 import { parsePolicy } from '@csc-fleet/common/policy';
 import { receiptFromJson } from '@csc-fleet/common/receipt';
 import {
@@ -39,14 +39,15 @@ import {
 import { version } from '@csc-fleet/common/version';
 import { exitCodes } from '../action/exit-codes.ts';
 import { connectGate } from '../connect/connect-gate.ts';
-import { type GateOptions, namesGate, resolveGate, resolveLog } from '../connect/gate-options.ts';
-import { readOwnersLog } from '../connect/owners-log.ts';
+import { type GateOptions, namesGate, resolveGate } from '../connect/gate-options.ts';
+import { findDemandedLog } from '../connect/owners-log.ts';
 import { writeFileWhole } from '../files/write-file.ts';
 import { toOcsf } from '../show/ocsf.ts';
 import { note, writeOut } from '../terminal/streams.ts';
 import { plainLine } from '../terminal/text.ts';
 import { findReceipts } from './found-receipts.ts';
 import { fitsPage, toPage } from './page.ts';
+import { readTrustFiles } from './trust.ts';
 
 export interface BundleOptions extends GateOptions {
   readonly out: string;
@@ -142,19 +143,17 @@ function toManifest(
 
 // What the auditor holds receipts against is the auditor's: the gate is not asked for it.
 async function addTrust(contents: Contents, options: BundleOptions): Promise<void> {
-  const { keys, fleetCa, logOf, ownersRoot } = options;
-  const said = resolveLog(options, process.env);
-  const log = logOf === undefined ? said : await readOwnersLog(logOf, ownersRoot);
+  const log = await findDemandedLog(options);
   if (log !== undefined) contents.add(places.logVkey, Buffer.from(`${log.vkey}\n`));
-  if (fleetCa === undefined && keys.length === 0)
+  const { ca, keys } = readTrustFiles(options);
+  if (ca.length + keys.length === 0)
     throw new CscError(
       'CONFIG_INVALID',
       'a bundle is verified with --fleet-ca or --keys: give one of them, or both',
     );
-  if (fleetCa !== undefined) contents.add(places.ca, readPem(fleetCa, '--fleet-ca', 1024 * 1024).bytes);
-  if (keys.length === 0) return;
-  const entries = keys.flatMap((file) => readKeyRing(file).entries());
-  contents.add(places.keys, Buffer.from(toKeyRingJson(entries)));
+  // Of that file the certificates alone: it may hold a key.
+  if (ca.length > 0) contents.add(places.ca, Buffer.from(ca.join('')));
+  if (keys.length > 0) contents.add(places.keys, Buffer.from(toKeyRingJson(keys)));
 }
 
 async function addHostReceipts(contents: Contents, dir: string): Promise<void> {

@@ -1,5 +1,4 @@
 import { existsSync, statSync } from 'node:fs';
-import { createKeyRing, readKeyRing } from '@csc-fleet/common/crypto';
 import { envelopesOf } from '@csc-fleet/common/dsse';
 import { artifactBytes } from '@csc-fleet/common/encoding';
 import { CscError, isCscError } from '@csc-fleet/common/errors';
@@ -15,7 +14,7 @@ import { writeFileWhole } from '../files/write-file.ts';
 import { note, writeOut } from '../terminal/streams.ts';
 import { plainLine } from '../terminal/text.ts';
 import { findReceipts } from './found-receipts.ts';
-import { type RingFor, readTrust } from './trust.ts';
+import { type RingFor, readOneTrust } from './trust.ts';
 
 export interface ExportOptions extends GateOptions {
   readonly format: 'dsse' | 'json';
@@ -58,7 +57,7 @@ function toLines({ name, chained, chainedJson }: Verified, format: 'dsse' | 'jso
 async function* readNamed(what: readonly string[], options: ExportOptions): AsyncGenerator<Verified> {
   const files = what.filter((it) => existsSync(it));
   if (files.length > 0) {
-    const ringFor = readOfflineTrust(options);
+    const ringFor = readOneTrust(options, '--keys');
     for (const path of files) yield* readFiles(path, ringFor);
   }
   const executions = what.filter((it) => !existsSync(it));
@@ -91,16 +90,4 @@ function open(name: string, receiptJson: Uint8Array, ringFor: RingFor): Verified
   const texts: ReceiptTexts = { receiptJson };
   const { chained } = verifyReceiptFor({}, texts, ringFor(texts));
   return { name, ...inChain(chained, name), chainedJson: receiptJson };
-}
-
-function readOfflineTrust({ keys, fleetCa }: ExportOptions): RingFor {
-  if (fleetCa !== undefined && keys.length === 0) return readTrust({ ca: fleetCa });
-  if (fleetCa === undefined && keys.length > 0) {
-    const pinned = createKeyRing(keys.flatMap((file) => readKeyRing(file).entries()));
-    return () => pinned;
-  }
-  throw new CscError(
-    'CONFIG_INVALID',
-    'receipts of files are verified with --keys or --fleet-ca: give one of them',
-  );
 }

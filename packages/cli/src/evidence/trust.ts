@@ -1,4 +1,10 @@
-import { createKeyRing, type KeyRing, readKeyRing, readPublicKey } from '@csc-fleet/common/crypto';
+import {
+  createKeyRing,
+  type KeyEntry,
+  type KeyRing,
+  readKeyRing,
+  readPublicKey,
+} from '@csc-fleet/common/crypto';
 import { CscError, isCscError } from '@csc-fleet/common/errors';
 import { certifiedKey, type FleetCa, parseCertificates, type ReceiptTexts } from '@csc-fleet/common/evidence';
 import { readPem } from '@csc-fleet/common/files';
@@ -59,15 +65,56 @@ export function hasOneTrust({ publicKey, keyId, keys, fleetCa, ca }: TrustOption
 
 /** Reads the files that the options name. Throws FILE_UNREADABLE or KEY_INVALID. */
 export function readTrust({ publicKey, keyId, keys, fleetCa, ca = fleetCa }: TrustOptions): RingFor {
-  if (ca !== undefined) {
-    const parsed = readFleetCa(ca);
-    return (texts) => certifiedRing(texts, parsed);
-  }
-  const ring =
-    keys === undefined
-      ? createKeyRing([{ keyId: keyId ?? '', publicKey: readPublicKey(publicKey ?? '') }])
-      : readKeyRing(keys);
-  return () => ring;
+  if (publicKey === undefined || keyId === undefined)
+    return ringBy(readTrustFiles({ fleetCa: ca, keys: keys === undefined ? [] : [keys] }));
+  return ringBy({ ca: [], keys: [{ keyId, publicKey: readPublicKey(publicKey) }] });
+}
+
+/** Where receipts may be verified with keys and with a CA: the files of both. */
+export interface TrustFiles {
+  readonly fleetCa?: string | undefined;
+  /** Key ring files. */
+  readonly keys: readonly string[];
+}
+
+/** What receipts are verified with; either may be empty. */
+export interface Trust {
+  readonly ca: FleetCa;
+  readonly keys: readonly KeyEntry[];
+}
+
+/** Throws FILE_UNREADABLE or KEY_INVALID. */
+export function readTrustFiles({ fleetCa, keys }: TrustFiles): Trust {
+  return {
+    ca: fleetCa === undefined ? [] : readFleetCa(fleetCa),
+    keys: keys.flatMap((file) => readKeyRing(file).entries()),
+  };
+}
+
+/**
+ * The same where one of them must be named, and not both. Throws CONFIG_INVALID otherwise.
+ * @param flag of the key ring files
+ */
+export function readOneTrust(files: TrustFiles, flag: string): RingFor {
+  if ((files.fleetCa === undefined) === (files.keys.length === 0))
+    throw new CscError(
+      'CONFIG_INVALID',
+      `receipts of files are verified with ${flag} or --fleet-ca: give one of them`,
+    );
+  return ringBy(readTrustFiles(files));
+}
+
+/** Whose a key is, a receipt's certificates say where it brings some and there is a CA; else the keys do. */
+export function ringBy({ ca, keys }: Trust): RingFor {
+  const pinned = createKeyRing(keys);
+  return (texts) => {
+    const certified = ca.length === 0 ? undefined : certifiedKey(texts, ca);
+    if (certified !== undefined) return createKeyRing([certified]);
+    if (keys.length > 0) return pinned;
+    const message =
+      'the receipt brings no certificate of the key that it is signed with: verify it with --keys';
+    throw new CscError('RECEIPT_INVALID', message);
+  };
 }
 
 function readFleetCa(path: string): FleetCa {
@@ -78,12 +125,4 @@ function readFleetCa(path: string): FleetCa {
     if (!isCscError(cause, 'CONFIG_INVALID')) throw cause;
     throw new CscError('KEY_INVALID', cause.message, { cause });
   }
-}
-
-function certifiedRing(texts: ReceiptTexts, ca: FleetCa): KeyRing {
-  const key = certifiedKey(texts, ca);
-  if (key !== undefined) return createKeyRing([key]);
-  const message =
-    'the receipt brings no certificate of the key that it is signed with: verify it with --keys';
-  throw new CscError('RECEIPT_INVALID', message);
 }

@@ -5,14 +5,14 @@ import { readBoundedFile } from '@csc-fleet/common/files';
 import { parseNote, toLogTrust } from '@csc-fleet/common/tlog';
 import { exitCodes } from '../action/exit-codes.ts';
 import { connectGate } from '../connect/connect-gate.ts';
-import { type GateOptions, namesGate, resolveLog } from '../connect/gate-options.ts';
-import { readOwnersLog } from '../connect/owners-log.ts';
+import { type GateOptions, namesGate } from '../connect/gate-options.ts';
+import { findDemandedLog } from '../connect/owners-log.ts';
 import { openSeenLogs } from '../connect/seen-logs.ts';
 import { defaultStateDir } from '../files/write-file.ts';
 import { note, writeJson, writeOut } from '../terminal/streams.ts';
 import { createPaint, plainLine } from '../terminal/text.ts';
 import { judgeChains, openReceipts } from './found-receipts.ts';
-import { readTrust } from './trust.ts';
+import { readOneTrust } from './trust.ts';
 import { type LogFiles, type WalkedLog, walkRemembered } from './walk-log.ts';
 
 /** What `csc audit verify` is told. */
@@ -31,18 +31,12 @@ export interface VerifyAuditOptions extends Omit<GateOptions, 'keys' | 'fleetCa'
 
 /** Holds the receipts that hosts have kept against the log, both ways. Resolves to 0 or 1. */
 export async function verifyAudit(dir: string, options: VerifyAuditOptions): Promise<number> {
-  const { logOf, ownersRoot } = options;
-  const said = resolveLog({ ...options, keys: [] }, process.env);
-  const demanded = logOf === undefined ? said : await readOwnersLog(logOf, ownersRoot);
+  const demanded = await findDemandedLog(options);
   if (demanded === undefined)
     throw new CscError('CONFIG_INVALID', 'it is not said whose log: give --log-vkey, or --log-of');
-  const { executorKeys: keys, fleetCa: ca } = options;
-  if ((keys === undefined) === (ca === undefined))
-    throw new CscError(
-      'CONFIG_INVALID',
-      'give --fleet-ca or --executor-keys: what receipts are verified with',
-    );
-  const ringFor = readTrust({ ...(keys === undefined ? {} : { keys }), ...(ca === undefined ? {} : { ca }) });
+  const { executorKeys, fleetCa } = options;
+  const keys = executorKeys === undefined ? [] : [executorKeys];
+  const ringFor = readOneTrust({ fleetCa, keys }, '--executor-keys');
   const { entries, faults: unsound } = await openReceipts(dir, ringFor, options.trustDomain);
   const faults = [...unsound, ...judgeChains(entries, options.trustDomain).faults];
   using source = openSource(options);

@@ -1,5 +1,6 @@
 import type { X509Certificate } from 'node:crypto';
 import {
+  type BundleFiles,
   type BundleReport,
   type BundleTrust,
   logPath,
@@ -8,22 +9,21 @@ import {
   places,
   verifyBundle,
 } from '@csc-fleet/common/audit-bundle';
-import { createKeyRing, type KeyRing, parseKeyRing, readKeyRing } from '@csc-fleet/common/crypto';
+import { parseKeyRing } from '@csc-fleet/common/crypto';
 import { CscError, orThrow, showInvisible } from '@csc-fleet/common/errors';
-import { certifiedKey, type FleetCa, parseCertificates } from '@csc-fleet/common/evidence';
-import { readPem } from '@csc-fleet/common/files';
+import { parseCertificates } from '@csc-fleet/common/evidence';
 import { type LogTrust, toLogTrust } from '@csc-fleet/common/tlog';
 import { version } from '@csc-fleet/common/version';
 import { exitCodes } from '../action/exit-codes.ts';
-import { type DemandedLog, type GateOptions, resolveLog } from '../connect/gate-options.ts';
-import { readOwnersLog } from '../connect/owners-log.ts';
+import type { DemandedLog, GateOptions } from '../connect/gate-options.ts';
+import { findDemandedLog } from '../connect/owners-log.ts';
 import { writeFileWhole } from '../files/write-file.ts';
 import { writeJson, writeOut } from '../terminal/streams.ts';
 import { createPaint, plainLine } from '../terminal/text.ts';
 import { readBundle, readPageHash } from './bundle.ts';
 import { describeOwners, ownersToJson, readOwners } from './owners.ts';
 import { fitsPage, hashOfPage, toPage } from './page.ts';
-import { describeDomains } from './trust.ts';
+import { describeDomains, readTrustFiles, ringBy, type Trust } from './trust.ts';
 
 export interface VerifyBundleOptions
   extends Pick<GateOptions, 'logVkey' | 'logOf' | 'witnessVkey' | 'witnessQuorum' | 'ownersRoot'> {
@@ -75,7 +75,7 @@ interface PageReport {
  * another, and of files that were changed it tells as they were: only where nothing else explains it, it is a fault.
  */
 function judgePage(
-  files: ReadonlyMap<string, Uint8Array>,
+  files: BundleFiles,
   sha256: string | undefined,
   { manifest, faults }: BundleReport,
 ): PageReport {
@@ -90,10 +90,7 @@ function judgePage(
 }
 
 // As they were put into a page when the bundle was made: the manifest lists them in that order, and comes last itself.
-function asListed(
-  files: ReadonlyMap<string, Uint8Array>,
-  manifest: BundleReport['manifest'],
-): ReadonlyMap<string, Uint8Array> {
+function asListed(files: BundleFiles, manifest: BundleReport['manifest']): BundleFiles {
   const paths = [...(manifest?.files.map(({ path }) => path) ?? []), manifestName, ...files.keys()];
   return new Map(
     paths.flatMap((path) => {
@@ -103,46 +100,42 @@ function asListed(
   );
 }
 
-interface Trust {
+/** What receipts are verified with, and in words, with who says so. */
+interface BelievedTrust {
   readonly ringFor: BundleTrust;
-  /** In words: what it was verified with, and who says so. */
   readonly said: string;
 }
 
-function toTrust(files: ReadonlyMap<string, Uint8Array>, { fleetCa, keys }: VerifyBundleOptions): Trust {
-  const isGiven = fleetCa !== undefined || keys.length > 0;
-  const caBytes = isGiven
-    ? fleetCa === undefined
-      ? undefined
-      : readPem(fleetCa, '--fleet-ca', 1024 * 1024).bytes
-    : files.get(places.ca);
-  const keysBytes = isGiven ? undefined : files.get(places.keys);
-  const ca = caBytes === undefined ? undefined : parseCertificates(caBytes, fleetCa ?? places.ca);
-  const pinned = createKeyRing([
-    ...keys.flatMap((file) => readKeyRing(file).entries()),
-    ...(keysBytes === undefined ? [] : orThrow(parseKeyRing(keysBytes), 'KEY_INVALID', places.keys)),
-  ]);
+function toTrust(files: BundleFiles, options: VerifyBundleOptions): BelievedTrust {
+  const isGiven = options.fleetCa !== undefined || options.keys.length > 0;
+  const trust = isGiven ? readTrustFiles(options) : bundledTrust(files);
   const what = [
-    ...(ca ?? []).map((it) => `the CA ${fingerprint(it)}`),
-    ...pinned.entries().map((it) => `the key ${it.keyId} of ${it.owner ?? 'nobody named'}`),
+    ...trust.ca.map((it) => `the CA ${fingerprint(it)}`),
+    ...trust.keys.map((it) => `the key ${it.keyId} of ${it.owner ?? 'nobody named'}`),
   ].join(', ');
   if (what === '')
     throw new CscError('CONFIG_INVALID', 'the bundle brings no CA and no keys: give --fleet-ca or --keys');
   return {
-    ringFor: toRingFor(ca, pinned),
+    ringFor: ringBy(trust),
     said: isGiven ? what : `${what}, as the bundle itself brings it: compare it`,
+  };
+}
+
+function bundledTrust(files: BundleFiles): Trust {
+  const [ca, keys] = [files.get(places.ca), files.get(places.keys)];
+  return {
+    ca: ca === undefined ? [] : parseCertificates(ca, places.ca),
+    keys: keys === undefined ? [] : orThrow(parseKeyRing(keys), 'KEY_INVALID', places.keys),
   };
 }
 
 // Given, or else the owners', or else as the bundle brings it.
 async function toTrustOfLog(
-  files: ReadonlyMap<string, Uint8Array>,
+  files: BundleFiles,
   options: VerifyBundleOptions,
   owners: DemandedLog | undefined,
 ): Promise<LogTrust | undefined> {
-  const { logOf, ownersRoot } = options;
-  const said = resolveLog({ ...options, keys: [] }, process.env);
-  const given = logOf === undefined ? said : await readOwnersLog(logOf, ownersRoot);
+  const given = await findDemandedLog(options);
   // Who has the receipts of hosts alone has no log to hold them against.
   const demanded =
     given ?? (files.has(logPath('checkpoint')) || files.has(places.logVkey) ? owners : undefined);
@@ -167,19 +160,12 @@ function describeAbsentLog({ log, faults }: BundleReport, owners: DemandedLog | 
   ];
 }
 
-function hasRepository(files: ReadonlyMap<string, Uint8Array>): boolean {
+function hasRepository(files: BundleFiles): boolean {
   return [...files.keys()].some((it) => it.startsWith(places.repository));
 }
 
 function fingerprint(certificate: X509Certificate): string {
   return `sha256:${certificate.fingerprint256.replaceAll(':', '').toLowerCase()}`;
-}
-
-function toRingFor(ca: FleetCa | undefined, pinned: KeyRing): BundleTrust {
-  return (texts) => {
-    const certified = ca === undefined ? undefined : certifiedKey(texts, ca);
-    return certified === undefined ? pinned : createKeyRing([certified]);
-  };
 }
 
 function toJson(report: BundleReport): object {
