@@ -37,8 +37,10 @@ import type { ReceiptV02 } from '@csc-fleet/common/receipt';
 import { readOwnIdentity } from '@csc-fleet/common/rpc';
 import { Signal } from '@csc-fleet/common/service';
 import {
+  cosignText,
   emptyRoot,
   formatAddCheckpoint,
+  formatSignatureLine,
   formatVkey,
   leafHash,
   type NoteKey,
@@ -71,6 +73,7 @@ import {
   logRecordFile,
   readLogRecord,
 } from '../../packages/executor/src/log-watch/index.ts';
+import { Cosigning } from '../../packages/gate/src/log/cosigning.ts';
 import { type ProvePorts, proveReceipts } from '../../packages/gate/src/log/prove.ts';
 import { ReceiptLog } from '../../packages/gate/src/log/receipt-log.ts';
 import { TileFiles } from '../../packages/gate/src/log/tile-files.ts';
@@ -774,20 +777,33 @@ async function witnessed() {
   const signer = createSigner(generateKeyPair().seed, 'witness.example/w1');
   const key: NoteKey = { name: 'witness.example/w1', type: 'cosignature', publicKey: signer.publicKey };
   const forks: string[] = [];
+  // As a gate's clock in a test has it.
+  let now = new Date(Date.UTC(2026, 0, 1));
   const open = (ports: { readonly patienceMs?: number } = {}) =>
     new Witness({
       ...ports,
-      ...{ name: key.name, signer, logs: [logKey], directory, now: () => new Date(1_800_000_000_000) },
+      ...{ name: key.name, signer, logs: [logKey], directory, now: () => now },
       onFork: (message) => forks.push(message),
     });
   const server = createWitnessServer(open(), (error) => forks.push(String(error)));
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  onTestFinished(() => {
+  const stop = () => {
     server.closeAllConnections();
     server.close();
-  });
+  };
+  onTestFinished(stop);
   const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
-  return { directory, key, forks, open, url, demand: { witnessVkeys: [formatVkey(key)], quorum: 1 } };
+  return {
+    ...{ directory, key, forks, open, url, stop },
+    passes: (ms: number) => {
+      now = new Date(now.getTime() + ms);
+    },
+    demand: { witnessVkeys: [formatVkey(key)], quorum: 1, now: () => new Date(Date.UTC(2026, 0, 1)) },
+    /** A checkpoint that it has cosigned at that time, whatever it has cosigned before. */
+    cosigns: (note: string, at: Date): string =>
+      note +
+      formatSignatureLine(cosignText(`${note.split('\n\n')[0]}\n`, key.name, signer, at.getTime() / 1000)),
+  };
 }
 
 /** A tree under the log's real key. */
@@ -807,7 +823,7 @@ describe('a witness', () => {
     const { checkpoint = '' } = await seen.seenOf(vkey);
     const trust = { log: logKey, witnesses: [witness.key], quorum: 1 };
     expect(openCheckpoint(Buffer.from(checkpoint), trust).cosigned).toMatchObject([
-      { seconds: 1_800_000_000n },
+      { seconds: BigInt(Date.UTC(2026, 0, 1) / 1000) },
     ]);
     // The second tree, for somebody who has seen nothing of the first.
     const ids = [await other.ran(), await other.ran(), await other.ran()];
@@ -822,6 +838,113 @@ describe('a witness', () => {
     expect(other.test.warnings.join()).toMatch(
       /does not cosign the log: what it has cosigned is not the beginning of our log.* \(it answers 422/,
     );
+  });
+
+  const day = 24 * 60 * 60_000;
+  const untimely = {
+    code: 'LOG_MISSING',
+    message: expect.stringMatching(
+      /cosigned by 0 of the witnesses, and 1 are due: witness.example\/w1 did at 20\S+Z, and what counts is from 20/,
+    ),
+  };
+
+  it('says of a log what it was: no client, host or auditor takes an old word, or one of tomorrow, for that of today', async () => {
+    const witness = await witnessed();
+    const trust = { log: logKey, witnesses: [witness.key], quorum: 1 };
+    const today = new Date(Date.UTC(2026, 0, 1));
+    let at = today;
+    const own = await stage({}, (prove) => async (call) => {
+      const answer = await prove(call);
+      return { ...answer, checkpoint: Buffer.from(witness.cosigns(answer.checkpoint.toString(), at)) };
+    });
+    const id = await own.ran(1);
+    const asHost = async () => {
+      const one = await host(
+        async (request) => {
+          const answer = await truth(own)(request);
+          if (answer === undefined) throw new Error('it answers');
+          return { ...answer, checkpoint: Buffer.from(witness.cosigns(answer.checkpoint.toString(), at)) };
+        },
+        undefined,
+        today,
+      );
+      one.names({ vkey, ...witness.demand });
+      await one.owed(own, id);
+      await one.watch.round();
+      return one.watch.found.unproven;
+    };
+    const receipts = await exported(own, [id]);
+    const asAuditor = async (isLive: boolean) => {
+      const read: LogFiles = async (path) => {
+        const bytes = await filesIn(treeOf(own))(path);
+        return path === 'checkpoint' ? Buffer.from(witness.cosigns(String(bytes), at)) : bytes;
+      };
+      return walkLog(read, { trust, receipts, now: today, isLive });
+    };
+    for (const offMs of [-day, 0, 5 * 60_000]) {
+      at = new Date(today.getTime() + offMs);
+      await own.client(witness.demand).getReceipt(id);
+      expect(await asHost()).toBe(0);
+      expect(await asAuditor(true)).toMatchObject({ cosigners: 1, cosignedAt: at.toISOString() });
+    }
+    for (const offMs of [-day - 301_000, 301_000]) {
+      at = new Date(today.getTime() + offMs);
+      await expect(own.client(witness.demand).getReceipt(id)).rejects.toMatchObject(untimely);
+      expect(await asHost()).toBe(1);
+      await expect(asAuditor(true)).rejects.toMatchObject(untimely);
+    }
+    // Evidence is of its time: whoever has cosigned what it covers, has.
+    const [{ receipt } = { receipt: undefined }] = receipts;
+    const endedAt = Date.parse(receipt?.ended_at ?? '');
+    at = new Date(endedAt);
+    expect(
+      await walkLog(
+        async (path) => {
+          const bytes = await filesIn(treeOf(own))(path);
+          return path === 'checkpoint' ? Buffer.from(witness.cosigns(String(bytes), at)) : bytes;
+        },
+        { trust, receipts, now: later },
+      ),
+    ).toMatchObject({ faults: [], cosigners: 1 });
+    at = new Date(endedAt - 301_000);
+    await expect(asAuditor(false)).rejects.toMatchObject(untimely);
+  });
+
+  it('is asked once more where nothing comes, so that its word is of today; who does not answer then has still cosigned', async () => {
+    const [one, other] = [await witnessed(), await witnessed()];
+    const witnesses = [one, other].map(({ url, key }) => ({ url, key }));
+    const { open, accept } = logOf(emptyDirectory());
+    const log = await open();
+    log.start();
+    onTestFinished(() => log.close());
+    await log.reach(accept(1), AbortSignal.timeout(5000));
+    let now = new Date(Date.UTC(2026, 0, 1));
+    const patient = { timeout: 10_000 };
+    const warnings: string[] = [];
+    const cosigning = new Cosigning({
+      ...{ log, witnesses, onWarning: (message) => void warnings.push(message), renewMs: 1 },
+      clock: { now: () => now },
+    });
+    onTestFinished(() => cosigning.close());
+    cosigning.start();
+    const seen = () => {
+      const { cosigned } = cosigning;
+      if (cosigned === undefined) return [];
+      const trust = { log: logKey, witnesses: witnesses.map(({ key }) => key) };
+      return openCheckpoint(Buffer.from(cosigned.note), trust).cosigned.map(
+        ({ seconds = 0n }) => Number(seconds) * 1000,
+      );
+    };
+    await expect.poll(seen, patient).toEqual([now.getTime(), now.getTime()]);
+    const before = now;
+    other.stop();
+    now = new Date(now.getTime() + day);
+    one.passes(day);
+    await expect.poll(seen, patient).toEqual([now.getTime(), before.getTime()]);
+    // One whose clock is wrong is told of, as nobody counts it.
+    one.passes(day);
+    await expect.poll(() => warnings.join(), patient).toMatch(/its clock is 86400 s ahead of this one/);
+    expect(seen()).toEqual([now.getTime(), before.getTime()]);
   });
 
   it('answers as tlog-witness says, and remembers what it has signed before it says so', async () => {
@@ -981,8 +1104,8 @@ describe('an auditor', () => {
 });
 
 /** A host that a gate has acknowledged receipts of, and that asks it for their proofs. */
-async function host(ask: AskProofs, stateDir = emptyDirectory()) {
-  let now = new Date();
+async function host(ask: AskProofs, stateDir = emptyDirectory(), startedAt = new Date()) {
+  let now = startedAt;
   let connectedMs = 0;
   const clock = { now: () => now };
   const journal = openSqliteJournal(join(stateDir, 'journal.sqlite'), { clock });

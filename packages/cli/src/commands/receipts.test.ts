@@ -53,13 +53,16 @@ import {
 import type { ReceiptV02 } from '@csc-fleet/common/receipt';
 import type { Submission } from '@csc-fleet/common/submission';
 import {
+  cosignText,
   formatBundle,
   formatEntry,
+  formatSignatureLine,
   formatVkey,
   leafHash,
   signCheckpoint,
   TreeEdge,
   tilePath,
+  toLogTrust,
 } from '@csc-fleet/common/tlog';
 import { lockStateDirectory } from '@csc-fleet/sandbox/host';
 import { type CommandShort, makeContract, shell } from '@csc-fleet/test-kit/contract';
@@ -793,6 +796,51 @@ describe('an audit bundle', () => {
     expect(shown.text).toContain(
       'log.example of 304 entries, signed with the key below: 4 receipts are in it',
     );
+  });
+
+  it('is held against who has cosigned its log, and when: by what that covers, and not by how old it is now', async () => {
+    const witness = createSigner(generateKeyPair().seed, 'w.example');
+    const ofWitness = formatVkey({ name: 'w.example', type: 'cosignature', publicKey: witness.publicKey });
+    const [ofLog, ofW] = [join(scratch, 'log.vkey'), join(scratch, 'w.vkey')];
+    writeFileSync(ofLog, vkey);
+    writeFileSync(ofW, ofWitness);
+    let endedAt = 0;
+    const judge = (offMs: number) =>
+      look(
+        (dir, receipts) => {
+          addLog(dir, receipts);
+          const path = join(dir, 'log/checkpoint');
+          const note = readFileSync(path, 'utf8');
+          const ended = receipts.map((it) => Date.parse(JSON.parse(readFileSync(it, 'utf8')).ended_at));
+          endedAt = Math.max(...ended);
+          const text = `${note.split('\n\n')[0]}\n`;
+          const seconds = Math.floor((endedAt + offMs) / 1000);
+          writeFileSync(path, note + formatSignatureLine(cosignText(text, 'w.example', witness, seconds)));
+          relist(dir);
+        },
+        ['--fleet-ca', caFile, '--log-vkey', ofLog, '--witness-vkey', ofW],
+      );
+    expect((await judge(0)).faults).toEqual([]);
+    for (const offMs of [-302_000, 3_600_000]) {
+      const { kinds, faults } = await judge(offMs);
+      expect(kinds).toEqual(new Set(['log']));
+      expect(faults[0]?.message).toMatch(/1 are due: w.example did at 20\S+Z, and what counts is from/);
+    }
+    // As it is looked at in ten years.
+    const dir = join(scratch, 'bundle-of-then');
+    cpSync(bundle, dir, { recursive: true });
+    addLog(dir, receiptFiles(dir));
+    const path = join(dir, 'log/checkpoint');
+    const note = readFileSync(path, 'utf8');
+    const line = cosignText(`${note.split('\n\n')[0]}\n`, 'w.example', witness, Math.floor(endedAt / 1000));
+    writeFileSync(path, note + formatSignatureLine(line));
+    relist(dir);
+    const ring = createKeyRing([{ ...signer, owner }]);
+    const { log } = await verifyBundle(readBundle(dir), () => ring, {
+      logTrust: toLogTrust({ vkey, witnessVkeys: [ofWitness], quorum: 1 }),
+      now: new Date(Date.now() + 10 * 365 * 86_400_000),
+    });
+    expect(log).toMatchObject({ cosigners: 1, included: 4 });
   });
 
   it.each<[string, string[], (dir: string, receipts: string[]) => void]>([

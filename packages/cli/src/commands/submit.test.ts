@@ -96,7 +96,9 @@ describe('the log of receipts', () => {
     owners.publish({ 'log.yaml': named });
     expect((await fleet.csc(['submit', shell('echo again'), ...ofOwners])).stdout).toBe('again\n');
     // A copy of the gate's files has what was cosigned, too.
-    expect((await fleet.csc(auditBy)).stdout).toMatch(/^VALID\n.*, cosigned by 1 of the witnesses\n/);
+    expect((await fleet.csc(auditBy)).stdout).toMatch(
+      /^VALID\n.*, cosigned by 1 of the witnesses at 20\S+Z\n/,
+    );
     const other = createSigner(readPrivateKey(join(tree, 'log.key')), 'log');
     const stranger = createSigner(generateKeyPair().seed, 'csc.local/gate/gate');
     const { publicKey } = stranger;

@@ -46,7 +46,11 @@ export async function verifyAudit(dir: string, options: VerifyAuditOptions): Pro
     ({ message }) => note(plainLine(`csc: WARNING what was verified is not remembered: ${message}`)),
   );
   const trust = toLogTrust(demanded);
-  const walked = await walkRemembered(source.read, seen, { trust, receipts: entries, now: new Date() });
+  const walked = await walkRemembered(source.read, seen, {
+    ...{ trust, receipts: entries, now: new Date() },
+    // A copy is of its time, as all evidence is; a gate is to show what there is now.
+    isLive: options.log === undefined,
+  });
   const isWell = faults.length === 0 && walked.faults.length === 0;
   const chains = faults.map(({ kind, message }) => `${kind}: ${message}`);
   if (options.json === true)
@@ -105,8 +109,9 @@ function withCosignatures(directory: string, checkpoint: Uint8Array): Uint8Array
 
 /** What was found, for people. */
 function describeWalk(walked: WalkedLog & { readonly evidence: string }, quorum: number): string[] {
-  const { checkpoint, counts, cosigners, faults, pending, evidence } = walked;
-  const witnesses = quorum === 0 ? '' : `, cosigned by ${cosigners} of the witnesses`;
+  const { checkpoint, counts, cosigners, cosignedAt: at, faults, pending, evidence } = walked;
+  const witnesses =
+    quorum === 0 ? '' : `, cosigned by ${cosigners} of the witnesses${at === undefined ? '' : ` at ${at}`}`;
   return [
     `log ${checkpoint.origin}: ${checkpoint.size} entries${witnesses}`,
     `  ${counts.inChains} receipts of the hosts, ${counts.ofGates} of the gate, as nothing ran, ${counts.beyond} of hosts or times that are not here`,
@@ -118,10 +123,10 @@ function describeWalk(walked: WalkedLog & { readonly evidence: string }, quorum:
 
 /** The same, for programs. */
 function walkJson(walked: WalkedLog & { readonly evidence: string }): object {
-  const { checkpoint, counts, cosigners, faults, pending, evidence } = walked;
+  const { checkpoint, counts, cosigners, cosignedAt: at, faults, pending, evidence } = walked;
   const { origin, size } = checkpoint;
   return {
-    ...{ log: origin, size, cosigners, receipts: counts, pending, faults },
+    ...{ log: origin, size, cosigners, cosigned_at: at ?? null, receipts: counts, pending, faults },
     ...(evidence === '' ? {} : { evidence }),
   };
 }

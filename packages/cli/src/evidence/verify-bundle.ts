@@ -147,7 +147,10 @@ async function toTrustOfLog(
 function describeLog({ log }: BundleReport): string[] {
   if (log === undefined) return [];
   const whose = log.isSigned ? 'signed with its key' : 'WHOSE IT IS WAS NOT VERIFIED: give --log-vkey';
-  const seen = log.cosigners === 0 ? '' : `, cosigned by ${log.cosigners} witnesses`;
+  const seen =
+    log.cosigners === 0
+      ? ''
+      : `, cosigned by ${log.cosigners} witnesses${log.cosignedAt === undefined ? '' : ` at ${log.cosignedAt}`}`;
   return [
     `log ${log.origin} of ${log.size} entries, ${whose}${seen}: ${log.included} receipts are in it, ${log.outside} are older or of the last minutes, ${log.beyond} of its entries are of before or after`,
   ];

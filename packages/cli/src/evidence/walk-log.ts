@@ -3,6 +3,9 @@ import { CscError, isCscError, orThrow } from '@csc-fleet/common/errors';
 import type { ChainEntry } from '@csc-fleet/common/evidence';
 import {
   type Checkpoint,
+  cosignedAt,
+  cosignedLately,
+  cosignedSince,
   formatVkey,
   isSame,
   type LogEntry,
@@ -37,6 +40,8 @@ export interface WalkedLog {
   readonly note: string;
   /** By how many of the witnesses that count. */
   readonly cosigners: number;
+  /** When as many of them as are due had, ISO 8601. Undefined: none is due. */
+  readonly cosignedAt: string | undefined;
   readonly faults: readonly LogFault[];
   /** Of its entries: receipts of the chains; gates' own, as nothing ran; of executors or times that the chains do not have. */
   readonly counts: { readonly inChains: number; readonly ofGates: number; readonly beyond: number };
@@ -52,6 +57,8 @@ export interface WalkAgainst {
   /** Genuine receipts, as hosts have kept them. */
   readonly receipts: readonly ChainEntry[];
   readonly now: Date;
+  /** Whether it is shown now, and must have been cosigned lately. Absent: a copy of it as it once was. */
+  readonly isLive?: boolean;
 }
 
 // A receipt that ended so long ago was accepted long since, or never.
@@ -64,7 +71,7 @@ const loggedWithinMs = 5 * 60_000;
  */
 export async function walkLog(
   read: LogFiles,
-  { trust, before, receipts, now }: WalkAgainst,
+  { trust, before, receipts, now, isLive = false }: WalkAgainst,
 ): Promise<WalkedLog> {
   const note = await read('checkpoint');
   const seen =
@@ -73,7 +80,7 @@ export async function walkLog(
     throw seen === undefined
       ? new CscError('LOG_MISSING', 'there is no log of receipts')
       : new CscError('LOG_INVALID', `the log ${seen.origin} had ${seen.size} entries, and is gone`);
-  const { checkpoint, cosigned } = openCheckpoint(note, { ...trust, quorum: 0 });
+  const { checkpoint } = openCheckpoint(note, { ...trust, quorum: 0 });
   const faults: LogFault[] = [];
   if (seen !== undefined && seen.size > checkpoint.size)
     faults.push({ kind: 'fork', message: `it had ${seen.size} entries, and has ${checkpoint.size} now` });
@@ -86,12 +93,15 @@ export async function walkLog(
   }
   const pending = faults.some(({ kind }) => kind === 'fork') ? 0 : tally.end(now);
   // What is false is worse than what too few have seen.
-  if (faults.length === 0) openCheckpoint(note, trust);
+  const when = isLive ? cosignedLately(now) : cosignedSince(tally.newest, now);
+  const quorum = faults.length === 0 ? (trust.quorum ?? 0) : 0;
+  const { cosigned } = openCheckpoint(note, { ...trust, quorum }, when);
   const counts = { inChains: tally.inChains, ofGates: tally.ofGates, beyond: tally.beyond };
   return {
     checkpoint,
     note: Buffer.from(note).toString(),
     cosigners: cosigned.length,
+    cosignedAt: cosignedAt(cosigned, trust.quorum),
     faults,
     counts,
     pending,
@@ -142,6 +152,8 @@ class Tally {
   inChains = 0;
   ofGates = 0;
   beyond = 0;
+  /** When the newest receipt had ended that the log has, milliseconds since the epoch. Undefined: it has none of them. */
+  newest: number | undefined;
 
   constructor(receipts: readonly ChainEntry[], faults: LogFault[]) {
     this.#faults = faults;
@@ -167,6 +179,7 @@ class Tally {
       if (own.isLogged) this.#fault('twice', `its entry ${index} is the receipt ${own.entry.name} once more`);
       own.isLogged = true;
       this.inChains += 1;
+      this.newest = Math.max(this.newest ?? 0, Date.parse(own.entry.receipt.ended_at));
       return;
     }
     const range = this.#ranges.get(chainName(executor, executor_epoch));

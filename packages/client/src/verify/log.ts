@@ -3,6 +3,7 @@ import { CscError, isCscError, orThrow } from '@csc-fleet/common/errors';
 import type { ProveReceiptsRequest, ProveReceiptsResponse } from '@csc-fleet/common/messages';
 import { GateService } from '@csc-fleet/common/rpc';
 import {
+  cosignedLately,
   formatVkey,
   type LogTrust,
   leafHash,
@@ -111,7 +112,7 @@ export interface LogOptions {
   readonly onWarning?: ((message: string) => void) | undefined;
   /** The keys of witnesses whose cosignatures count. Absent: none. */
   readonly witnessVkeys?: readonly string[] | undefined;
-  /** Without a key: what time it is. Absent: as the system has it. */
+  /** What time it is. Absent: as the system has it. */
   readonly now?: (() => Date) | undefined;
   /** How many of them are due. Absent: none. */
   readonly quorum?: number | undefined;
@@ -437,7 +438,7 @@ async function judge(
     if (isCscError(error, 'LOG_INVALID')) return accuse(error.message, owed, error);
     throw error;
   }
-  if (trust !== undefined) openCheckpoint(answer.checkpoint, trust);
+  if (trust !== undefined) openCheckpoint(answer.checkpoint, trust, cosignedLately(ports.now()));
   await settle(asked);
   if (unknown.length === 0) {
     await acquit();

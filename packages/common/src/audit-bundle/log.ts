@@ -1,6 +1,8 @@
 import { CscError, isCscError, orThrow } from '../errors/index.ts';
 import type { ChainEntry } from '../evidence/index.ts';
 import {
+  cosignedAt,
+  cosignedSince,
   isSame,
   type LogEntry,
   type LogTrust,
@@ -23,6 +25,8 @@ export interface BundleLog {
   readonly size: number;
   /** By how many of the witnesses that were given. */
   readonly cosigners: number;
+  /** When as many of them as are due had, ISO 8601. Undefined: none is due. */
+  readonly cosignedAt: string | undefined;
   /** Whether a key was given that has signed the checkpoint: otherwise the log is whoever's made the bundle. */
   readonly isSigned: boolean;
   /** Receipts here that are in it. */
@@ -44,6 +48,7 @@ export interface BundleSpan {
   readonly asked: Readonly<Record<string, string>>;
   /** When it was made, milliseconds since the epoch. */
   readonly madeAt: number;
+  readonly now: Date;
 }
 
 type Faults = { readonly kind: string; readonly message: string }[];
@@ -75,8 +80,8 @@ export async function checkLog(
       if (trust === undefined) return undefined;
       throw new CscError('LOG_MISSING', `no log is in it, and that of ${trust.log.name} is demanded`);
     }
-    const opened = trust === undefined ? undefined : openCheckpoint(note, trust);
-    const { checkpoint } = opened ?? orThrow(parseCheckpoint(note), 'LOG_INVALID', 'the checkpoint');
+    const whole = trust === undefined ? undefined : openCheckpoint(note, { ...trust, quorum: 0 });
+    const { checkpoint } = whole ?? orThrow(parseCheckpoint(note), 'LOG_INVALID', 'the checkpoint');
     const { size, origin } = checkpoint;
     const begin = firstBundle(files, size);
     const edge = await TreeEdge.restore(begin * tileWidth, (tile) =>
@@ -97,11 +102,15 @@ export async function checkLog(
         'LOG_INVALID',
         `the entries that are here are not those of its checkpoint of ${size}`,
       );
+    // A bundle is of its time: who has cosigned its log is judged by what that vouches for, and not by how old it is now.
+    const when = cosignedSince(tally.newest, span.now);
+    const opened = trust === undefined ? undefined : openCheckpoint(note, trust, when);
     const counts = tally.end();
     return {
       origin,
       size,
       cosigners: opened?.cosigned.length ?? 0,
+      cosignedAt: opened === undefined ? undefined : cosignedAt(opened.cosigned, trust?.quorum),
       isSigned: opened !== undefined,
       ...counts,
     };
@@ -139,6 +148,7 @@ class Tally {
   #number = 0;
   #included = 0;
   #beyond = 0;
+  #newest: number | undefined;
 
   constructor(receipts: readonly ChainEntry[], span: BundleSpan, isWhole: boolean, faults: Faults) {
     this.#bySha256 = new Map(receipts.map((entry) => [entry.sha256, { entry, isLogged: false }]));
@@ -157,7 +167,10 @@ class Tally {
     if (own !== undefined) {
       if (own.isLogged)
         this.#fault('log', `the entry ${index} of the log is the receipt ${own.entry.name} once more`);
-      else this.#included += 1;
+      else {
+        this.#included += 1;
+        this.#newest = Math.max(this.#newest ?? 0, Date.parse(own.entry.receipt.ended_at));
+      }
       own.isLogged = true;
       return;
     }
@@ -168,6 +181,11 @@ class Tally {
         'missing',
         `the log has the receipt ${sequence ?? '?'} of ${executor} (execution ${id}, sha256 ${sha256}), and it is not here`,
       );
+  }
+
+  /** When the newest receipt that it has had ended, milliseconds since the epoch. Undefined: it has none. */
+  get newest(): number | undefined {
+    return this.#newest;
   }
 
   // What was asked for begins with the first record of the audit; where no end was asked for, it goes on to the end of the log.

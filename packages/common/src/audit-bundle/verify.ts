@@ -94,6 +94,8 @@ export interface BundleChecks {
   readonly owners?: OwnersWord | undefined;
   /** Whose executors count. Absent: those of one, whichever that is. */
   readonly trustDomains?: readonly string[] | undefined;
+  /** What time it is: nothing was cosigned later. Absent: as the system has it. */
+  readonly now?: Date;
 }
 
 /**
@@ -103,7 +105,7 @@ export interface BundleChecks {
 export async function verifyBundle(
   files: BundleFiles,
   ringFor: BundleTrust,
-  { pause = () => undefined, logTrust, owners: word, trustDomains }: BundleChecks = {},
+  { pause = () => undefined, logTrust, owners: word, trustDomains, now = new Date() }: BundleChecks = {},
 ): Promise<BundleReport> {
   const faults: BundleFault[] = [];
   const manifestJson = files.get(manifestName);
@@ -127,8 +129,13 @@ export async function verifyBundle(
   if (mixed !== undefined) faults.push(mixed);
   const rows = await readRows(files.get(places.audit), faults, pause);
   checkRows(rows, entries, files, faults);
-  const log = await checkLog(files, entries, toSpan(manifest, rows), logTrust, faults, (done, of) =>
-    pause({ what: 'entries of the log', done, of }),
+  const log = await checkLog(
+    files,
+    entries,
+    { ...toSpan(manifest, rows), now },
+    logTrust,
+    faults,
+    (done, of) => pause({ what: 'entries of the log', done, of }),
   );
   const held = word === undefined ? undefined : checkOwners(word, entries, faults);
   const judge = held?.judge ?? unverifiedJudge(files, faults);
@@ -146,7 +153,7 @@ export async function verifyBundle(
   };
 }
 
-function toSpan(manifest: Manifest | undefined, rows: readonly JsonObject[]): BundleSpan {
+function toSpan(manifest: Manifest | undefined, rows: readonly JsonObject[]): Omit<BundleSpan, 'now'> {
   const numbers = rows.flatMap((row) => numberAt(row, 'metadata', 'sequence') ?? []);
   return {
     first: numbers[0],

@@ -97,33 +97,107 @@ function misconfigured(message: string): CscError {
   return new CscError('CONFIG_INVALID', message);
 }
 
+/** When a cosignature must have been made to count: what it says is what the witness had seen of the log until then, and not since. */
+export interface CosignedIn {
+  readonly from: Date;
+  readonly until: Date;
+}
+
+/** No older, where a log is asked for now. Gates have theirs cosigned anew each hour, also where nothing comes. */
+export const maxCosignatureAgeMs = 24 * 60 * 60_000;
+/** As far as clocks of witnesses, gates and those who verify may differ. */
+export const cosignatureToleranceMs = 5 * 60_000;
+
+/** For who asks for a log now: an older cosignature is of what it was, and a gate may have hidden what came since. */
+export function cosignedLately(now: Date): CosignedIn {
+  return toCosignedIn(now.getTime() - maxCosignatureAgeMs, now);
+}
+
+/**
+ * For who looks at evidence, whenever: no older than what it vouches for, as a witness has not seen what was not there yet.
+ * @param covered when the newest receipt that it is to vouch for had ended, milliseconds since the epoch. Undefined: there is none
+ */
+export function cosignedSince(covered: number | undefined, now: Date): CosignedIn {
+  return toCosignedIn(covered ?? cosignatureToleranceMs, now);
+}
+
+function toCosignedIn(from: number, now: Date): CosignedIn {
+  return {
+    from: new Date(from - cosignatureToleranceMs),
+    until: new Date(now.getTime() + cosignatureToleranceMs),
+  };
+}
+
 /** A checkpoint that counts. */
 export interface OpenedCheckpoint {
   readonly checkpoint: Checkpoint;
   readonly note: Note;
-  /** Of the witnesses that are known. */
+  /** Of the witnesses that are known, and in time where that was asked for. */
   readonly cosigned: readonly NoteVoucher[];
 }
 
-/** Verifies a checkpoint: the log's own signature and origin, or LOG_INVALID; enough witnesses, or LOG_MISSING. */
+/**
+ * Verifies a checkpoint: the log's own signature and origin, or LOG_INVALID; enough witnesses, or LOG_MISSING.
+ * @param when their cosignatures must be of. Absent: of any time
+ */
 export function openCheckpoint(
   bytes: Uint8Array,
   { log, witnesses = [], quorum = 0 }: LogTrust,
+  when?: CosignedIn,
 ): OpenedCheckpoint {
   const { note, checkpoint } = orThrow(parseCheckpoint(bytes), 'LOG_INVALID', 'the checkpoint');
   if (checkpoint.origin !== log.name)
     throw invalid(`the checkpoint is of the log ${checkpoint.origin}, and the pinned key is of ${log.name}`);
   if (vouchersOf(note, [log]).length === 0)
     throw invalid(`the checkpoint is not signed with the pinned key of the log ${log.name}`);
-  const cosigned = vouchersOf(note, witnesses);
+  const vouchers = vouchersOf(note, witnesses);
+  const cosigned = vouchers.filter((it) => when === undefined || isIn(it, when));
   if (cosigned.length < quorum) {
-    const absent = witnesses.filter((it) => !cosigned.some(({ key }) => key === it)).map(({ name }) => name);
+    const why = whyTooFew(witnesses, vouchers, cosigned, when);
     throw new CscError(
       'LOG_MISSING',
-      `the checkpoint of ${checkpoint.size} entries is cosigned by ${cosigned.length} of the witnesses, and ${quorum} are due: ${absent.join(', ')} did not`,
+      `the checkpoint of ${checkpoint.size} entries is cosigned by ${cosigned.length} of the witnesses, and ${quorum} are due: ${why}`,
     );
   }
   return { checkpoint, note, cosigned };
+}
+
+function isIn({ seconds = 0n }: NoteVoucher, { from, until }: CosignedIn): boolean {
+  const ms = seconds * 1000n;
+  return ms >= BigInt(from.getTime()) && ms <= BigInt(until.getTime());
+}
+
+function whyTooFew(
+  witnesses: readonly NoteKey[],
+  vouchers: readonly NoteVoucher[],
+  cosigned: readonly NoteVoucher[],
+  when: CosignedIn | undefined,
+): string {
+  const absent = witnesses.filter((it) => !vouchers.some(({ key }) => key === it)).map(({ name }) => name);
+  const untimely = vouchers
+    .filter((it) => !cosigned.includes(it))
+    .map(({ key, seconds }) => `${key.name} did at ${toTime(seconds)}`);
+  return [
+    ...(absent.length === 0 ? [] : [`${absent.join(', ')} did not`]),
+    ...(untimely.length === 0 || when === undefined
+      ? []
+      : [
+          `${untimely.join(', ')}, and what counts is from ${when.from.toISOString()} until ${when.until.toISOString()}: it shows an old log, or a clock is wrong`,
+        ]),
+  ].join('; ');
+}
+
+/** When a quorum of those had cosigned, ISO 8601; undefined where none is due. */
+export function cosignedAt(cosigned: readonly NoteVoucher[], quorum = 0): string | undefined {
+  const seconds = cosigned.map((it) => it.seconds ?? 0n).sort((one, other) => (one < other ? 1 : -1));
+  const last = seconds[quorum - 1];
+  return last === undefined ? undefined : toTime(last);
+}
+
+// A witness may say any time: that of the year 9999 is shown as such.
+function toTime(seconds = 0n): string {
+  const latest = 253_402_300_799n;
+  return new Date(Number(seconds < latest ? seconds : latest) * 1000).toISOString();
 }
 
 function invalid(message: string): CscError {

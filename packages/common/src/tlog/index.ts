@@ -6,8 +6,14 @@ export {
 } from './add-checkpoint.ts';
 export {
   type Checkpoint,
+  type CosignedIn,
   checkpointText,
+  cosignatureToleranceMs,
+  cosignedAt,
+  cosignedLately,
+  cosignedSince,
   type LogTrust,
+  maxCosignatureAgeMs,
   type OpenedCheckpoint,
   openCheckpoint,
   parseCheckpoint,

@@ -152,7 +152,7 @@ export interface NoteVoucher {
 }
 
 /**
- * Which of these keys have signed a note. Signatures of others are passed over. Throws LOG_INVALID where one with the name
+ * Which of these keys have signed a note, the newest cosignature of each. Signatures of others are passed over. Throws LOG_INVALID where one with the name
  * and id of a known key is not by it.
  */
 export function vouchersOf({ text, signatures }: Note, keys: readonly NoteKey[]): NoteVoucher[] {
@@ -164,7 +164,9 @@ export function vouchersOf({ text, signatures }: Note, keys: readonly NoteKey[])
       const seconds = verifyLine(text, key, it.signature);
       if (seconds === 'bad')
         throw new CscError('LOG_INVALID', `the signature of ${key.name} on the checkpoint does not verify`);
-      if (!found.some((other) => other.key === key)) found.push({ key, seconds });
+      const at = found.findIndex((other) => other.key === key);
+      if (at < 0) found.push({ key, seconds });
+      else if ((found[at]?.seconds ?? 0n) < (seconds ?? 0n)) found[at] = { key, seconds };
     }
   }
   return found;

@@ -1,3 +1,4 @@
+import type { Clock } from '@csc-fleet/common/encoding';
 import type { ProveOwnReceiptsRequest, ProveOwnReceiptsResponse } from '@csc-fleet/common/messages';
 import { type LogTrust, maxNoteBytes, openCheckpoint } from '@csc-fleet/common/tlog';
 import type { UnprovenReceipt } from '../journal/index.ts';
@@ -32,6 +33,7 @@ export async function askFor(
   trust: LogTrust,
   met: string | undefined,
   due: readonly UnprovenReceipt[],
+  clock: Clock,
 ): Promise<Answered> {
   const proven = new Set<string>();
   const asked: string[] = [];
@@ -48,7 +50,7 @@ export async function askFor(
       if (answer === undefined) return { ...answered(), isOlder: true };
       asked.push(...executionIds);
       shown = answer.checkpoint.length > maxNoteBytes ? '' : answer.checkpoint.toString();
-      const judged = judgeAnswer({ trust, before }, some, answer);
+      const judged = judgeAnswer({ trust, before, now: clock.now() }, some, answer);
       checkpoint = judged.checkpoint ?? checkpoint;
       for (const id of judged.proven) proven.add(id);
       if (judged.trouble !== undefined) return { ...answered(), trouble: judged.trouble };

@@ -2,6 +2,7 @@ import { CscError, isCscError } from '@csc-fleet/common/errors';
 import type { OwnReceiptProof, ProveOwnReceiptsResponse } from '@csc-fleet/common/messages';
 import {
   type Checkpoint,
+  cosignedLately,
   type LogTrust,
   leafHash,
   openCheckpoint,
@@ -28,9 +29,14 @@ const mostProofs = 256;
  * Believes nothing of what a gate answers: by the key that the owners name, what was met of that log before, and this host's own
  * receipts. Throws LOG_INVALID where that contradicts it.
  * @param before the newest checkpoint that was met of this log, a signed note. Absent: none was
+ * @param now by which cosignatures must be recent, where the owners demand witnesses
  */
 export function judgeAnswer(
-  { trust, before }: { readonly trust: LogTrust; readonly before: string | undefined },
+  {
+    trust,
+    before,
+    now,
+  }: { readonly trust: LogTrust; readonly before: string | undefined; readonly now: Date },
   asked: readonly UnprovenReceipt[],
   answer: ProveOwnReceiptsResponse,
 ): Judged {
@@ -45,15 +51,15 @@ export function judgeAnswer(
   if (answer.proofs.length > mostProofs)
     throw new CscError('LOG_INVALID', `${answer.proofs.length} proofs are too many`);
   const shown = { checkpoint: answer.checkpoint.toString() };
-  const trouble = whyUnseen(answer.checkpoint, trust);
+  const trouble = whyUnseen(answer.checkpoint, trust, now);
   if (trouble !== undefined) return { ...shown, proven: new Set(), trouble };
   return { ...shown, proven: provenOf(asked, answer.proofs, checkpoint) };
 }
 
 // Too few witnesses make no log false: it may have what it shows to everybody.
-function whyUnseen(bytes: Uint8Array, trust: LogTrust): string | undefined {
+function whyUnseen(bytes: Uint8Array, trust: LogTrust, now: Date): string | undefined {
   try {
-    openCheckpoint(bytes, trust);
+    openCheckpoint(bytes, trust, cosignedLately(now));
     return undefined;
   } catch (error) {
     if (isCscError(error, 'LOG_MISSING')) return error.message;

@@ -107,7 +107,7 @@ export class LogWatch {
     this.#beginToLookFor(due);
     if (due.length === 0 && this.#record === undefined) return;
     const trust = toLogTrust(said);
-    const answered = await askFor(ask, trust, journal.seenLog(said.vkey), due.slice(0, mostAsked));
+    const answered = await askFor(ask, trust, journal.seenLog(said.vkey), due.slice(0, mostAsked), clock);
     const { checkpoint, proven } = answered;
     if (due.length > 0) {
       const asked = answered.asked.filter((it) => !proven.has(it));

@@ -1,9 +1,11 @@
 import { request as httpRequest } from 'node:http';
 import { request as httpsRequest } from 'node:https';
 import { setTimeout as delay } from 'node:timers/promises';
+import type { Clock } from '@csc-fleet/common/encoding';
 import { CscError, orThrow } from '@csc-fleet/common/errors';
 import { type LogFields, Signal } from '@csc-fleet/common/service';
 import {
+  cosignatureToleranceMs,
   formatAddCheckpoint,
   formatNote,
   type NoteKey,
@@ -30,6 +32,9 @@ export interface CosigningPorts {
   readonly log: Pick<ReceiptLog, 'current' | 'published' | 'consistency' | 'keepCosigned'>;
   readonly witnesses: readonly WitnessAddress[];
   readonly onWarning: (message: string, details: LogFields) => void;
+  readonly clock: Clock;
+  /** How old a cosignature of the newest checkpoint may become before it is asked for anew, in milliseconds. Default: an hour. */
+  readonly renewMs?: number;
 }
 
 const timeoutMs = 5_000;
@@ -37,6 +42,8 @@ const paceMs = 250;
 // Of witnesses that did not answer, while nothing new comes.
 const retryMs = 30_000;
 const maxAnswerBytes = 16 * 1024;
+// Who demands witnesses takes none that is older than a day: that of a log to which nothing comes is renewed long before.
+const defaultRenewMs = 60 * 60_000;
 
 /**
  * Has checkpoints cosigned, one after the other and all witnesses at once, beside everything else: no run and no receipt waits
@@ -48,9 +55,13 @@ export class Cosigning {
   readonly #done = new Signal();
   /** What each witness has cosigned last, as far as it has said so. */
   readonly #sizes = new Map<WitnessAddress, number>();
+  /** The newest cosignature of each, and of how many entries. */
+  readonly #lines = new Map<WitnessAddress, { readonly size: number; readonly line: NoteSignature }>();
   /** Those that were warned of, until they answer well again. */
   readonly #failing = new Map<WitnessAddress, string>();
   #cosigned: Cosigned | undefined;
+  /** When, in milliseconds since the epoch. */
+  #cosignedAt = 0;
   #tried: Published | undefined;
   #running: Promise<void> = Promise.resolve();
 
@@ -96,21 +107,37 @@ export class Cosigning {
       const until = AbortSignal.any([signal, over.signal]);
       const more = log.published(until);
       const { current } = log;
-      if (current !== undefined && (current.size !== this.#cosigned?.size || this.#failing.size > 0))
+      if (current !== undefined && (current.size !== this.#cosigned?.size || this.#isDueAgain()))
         await this.#round(current);
       await pause(paceMs);
       const isNew = log.current?.size !== current?.size;
-      if (!isNew) await Promise.race([more, ...(this.#failing.size > 0 ? [pause(retryMs, until)] : [])]);
+      if (!isNew) {
+        const waitMs = this.#failing.size > 0 ? Math.min(retryMs, this.#renewMs) : this.#renewMs;
+        await Promise.race([more, pause(waitMs, until)]);
+      }
       over.abort();
     }
   }
 
+  get #renewMs(): number {
+    return this.#ports.renewMs ?? defaultRenewMs;
+  }
+
+  #isDueAgain(): boolean {
+    const ageMs = this.#ports.clock.now().getTime() - this.#cosignedAt;
+    return this.#failing.size > 0 || ageMs >= this.#renewMs || ageMs < 0;
+  }
+
   async #round(current: Published): Promise<void> {
     const { witnesses } = this.#ports;
-    const found = await Promise.all(witnesses.map((it) => this.#ask(it, current)));
-    const lines = found.flatMap((it) => it ?? []);
+    const answered = await Promise.all(witnesses.map((it) => this.#ask(it, current)));
+    // Who does not answer this time may have cosigned the same tree before.
+    const lines = witnesses.flatMap((it) => {
+      const own = this.#lines.get(it);
+      return own?.size === current.size ? [own.line] : [];
+    });
     this.#tried = current;
-    if (lines.length > 0) await this.#keep(current, lines);
+    if (answered.some((it) => it)) await this.#keep(current, lines);
     this.#done.ring();
   }
 
@@ -124,20 +151,23 @@ export class Cosigning {
       this.#ports.onWarning(`what witnesses have cosigned is not kept beside the log: ${why}`, {});
     });
     this.#cosigned = cosigned;
+    this.#cosignedAt = this.#ports.clock.now().getTime();
   }
 
-  async #ask(witness: WitnessAddress, current: Published): Promise<NoteSignature | undefined> {
+  // Whether it has cosigned it.
+  async #ask(witness: WitnessAddress, current: Published): Promise<boolean> {
     try {
-      const signature = await this.#cosign(witness, current, this.#sizes.get(witness) ?? 0);
+      const line = await this.#cosign(witness, current, this.#sizes.get(witness) ?? 0);
+      this.#lines.set(witness, { size: current.size, line });
       this.#failing.delete(witness);
-      return signature;
+      return true;
     } catch (error) {
       const isNew = !this.#failing.has(witness);
       const why = error instanceof Error ? error.message : String(error);
       this.#failing.set(witness, why);
       if (isNew && !this.#stopping.signal.aborted)
         this.#ports.onWarning(`the witness ${witness.key.name} does not cosign the log: ${why}`, {});
-      return undefined;
+      return false;
     }
   }
 
@@ -169,7 +199,7 @@ export class Cosigning {
     }
     if (answer.status !== 200) throw refusedWith(answer, current.size);
     this.#sizes.set(witness, size);
-    return cosignatureIn(answer.body, note, witness.key);
+    return cosignatureIn(answer.body, note, witness.key, this.#ports.clock.now());
   }
 }
 
@@ -191,10 +221,20 @@ function refusedWith(
 }
 
 // Theirs alone: others may be beside it.
-function cosignatureIn(body: string, note: string, key: NoteKey): NoteSignature {
+function cosignatureIn(body: string, note: string, key: NoteKey, now: Date): NoteSignature {
   const { text } = orThrow(parseNote(Buffer.from(note)), 'INTERNAL', 'our own checkpoint');
   const lines = body.split('\n').flatMap((line) => parseSignatureLine(line) ?? []);
-  for (const line of lines) if (vouchersOf({ text, signatures: [line] }, [key]).length > 0) return line;
+  for (const line of lines) {
+    const [voucher] = vouchersOf({ text, signatures: [line] }, [key]);
+    if (voucher === undefined) continue;
+    const aheadMs = Number(voucher.seconds ?? 0n) * 1000 - now.getTime();
+    if (Math.abs(aheadMs) <= cosignatureToleranceMs) return line;
+    const off = `${Math.round(Math.abs(aheadMs) / 1000)} s ${aheadMs > 0 ? 'ahead' : 'behind'}`;
+    throw new CscError(
+      'LOG_INVALID',
+      `its clock is ${off} of this one: one of the two is wrong, and who demands it does not count it`,
+    );
+  }
   throw new CscError('LOG_INVALID', 'its answer has no signature with its pinned key');
 }
 

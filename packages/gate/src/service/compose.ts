@@ -366,7 +366,7 @@ async function assemble(options: GateOptions, dependencies: GateDependencies) {
   const store = dependencies.store ?? (await openOnDisk(dataDir, watcher));
   // Before anything is written: it may know of numbers that this store has forgotten.
   const log = await openLog(options, store, onError);
-  const cosigning = await openCosigning(options, log, onWarning);
+  const cosigning = await openCosigning(options, log, onWarning, clock);
   // Of a gate that is none, no submission is for it.
   const trustDomain = parseIdentity(options.identity)?.trustDomain ?? '';
   const { policies, bindings } = options;
@@ -512,10 +512,11 @@ async function openCosigning(
   { witnesses = [] }: GateOptions,
   log: ReceiptLog | undefined,
   onWarning: (message: string, details: LogFields) => void,
+  clock: Clock,
 ): Promise<Cosigning | undefined> {
   if (log === undefined || witnesses.length === 0) return undefined;
   const { Cosigning } = await import('../log/cosigning.ts');
-  return new Cosigning({ log, witnesses, onWarning });
+  return new Cosigning({ log, witnesses, onWarning, clock });
 }
 
 // Loaded by gates that have a database alone, with SQLite and what writes its queries.
