@@ -781,7 +781,7 @@ const host: readonly Mutant[] = [
   },
   {
     name: 'what-bwrap-says-from-anybody',
-    file: 'packages/sandbox/src/doctor/bwrap-words.ts',
+    file: 'packages/sandbox/src/host/own-file.ts',
     before: 'return uid === process.getuid?.() && (mode & 0o022) === 0;',
     after: 'return uid >= 0 && mode >= 0;',
     tests: ['packages/sandbox/src/doctor/examine-bwrap.test.ts'],
@@ -794,6 +794,14 @@ const host: readonly Mutant[] = [
     after: 'if (!isKept(kept)) return undefined;',
     tests: ['packages/sandbox/src/doctor/examine-bwrap.test.ts'],
     red: 'starts it once, and again where the file or the kernel is another',
+  },
+  {
+    name: 'an-etc-that-has-changed',
+    file: 'packages/sandbox/src/plan/kept-etc.ts',
+    before: 'if (kept.of !== of || !isStillSo(kept.seen)) return undefined;',
+    after: 'if (kept.of !== of) return undefined;',
+    tests: ['packages/sandbox/src/plan/kept-etc.test.ts'],
+    red: 'a file that is not for everybody any more',
   },
   {
     name: 'a-job-outside-its-cgroup',

@@ -1,7 +1,7 @@
 import { lstatSync, readlinkSync, type Stats } from 'node:fs';
 import { findCgroupMechanism, probeCgroups } from '../cgroup/index.ts';
 import { examineTools, type RunAs, requireChecks, resolveJobUsers } from '../host/index.ts';
-import { gatherEtc, type HostFacts, resolverPaths, type SystemLink } from '../plan/index.ts';
+import { gatherEtc, type HostFacts, recallEtc, resolverPaths, type SystemLink } from '../plan/index.ts';
 import { loadSeccomp } from '../seccomp/index.ts';
 import { askBwrap } from './examine-bwrap.ts';
 
@@ -13,7 +13,7 @@ export interface ProbeOptions {
   readonly acceptRlimitsOnly?: boolean;
   /** A file with a further system call filter. */
   readonly seccompProfile?: string;
-  /** A directory of this user's own, for what bwrap says of itself. Absent: it is asked anew. */
+  /** A directory of this user's own, for what bwrap says of itself and /etc holds. Absent: both are asked anew. */
   readonly keptIn?: string;
 }
 
@@ -30,6 +30,7 @@ export async function probeHost(options: ProbeOptions = {}): Promise<HostFacts> 
   const bwrap = await askBwrap(bwrapPath, options.keptIn);
   requireChecks(bwrap.checks);
   const paths = findSystemPaths();
+  const shown = ['/usr', ...paths.systemDirectories];
   return {
     bwrapPath,
     bwrapVersion: bwrap.version,
@@ -38,7 +39,7 @@ export async function probeHost(options: ProbeOptions = {}): Promise<HostFacts> 
     jobUsers: resolveJobUsers(options.runAs, { uid: executorUid, gid: process.getgid?.() ?? -1 }),
     ...paths,
     resolverPaths: resolverPaths.filter((path) => look(path) !== undefined),
-    etc: gatherEtc(['/usr', ...paths.systemDirectories]),
+    etc: options.keptIn === undefined ? gatherEtc(shown) : recallEtc(shown, options.keptIn),
     ...findMasks(),
     seccomp: loadSeccomp(options.seccompProfile === undefined ? {} : { profileFile: options.seccompProfile }),
     cgroups: chooseMechanism(options.acceptRlimitsOnly ?? false),

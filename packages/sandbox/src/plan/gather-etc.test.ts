@@ -2,6 +2,7 @@ import { chmodSync, mkdirSync, symlinkSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { makeTree, type TestTree } from '@csc-fleet/test-kit/sandbox/plan';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { HostFiles } from './etc-files.ts';
 import { gatherEtc, holdsPassword } from './gather-etc.ts';
 
 let tree: TestTree;
@@ -14,7 +15,7 @@ function link(path: string, target: string): void {
   mkdirSync(dirname(join(tree.path, path)), { recursive: true });
   symlinkSync(target, join(tree.path, path));
 }
-const gather = () => gatherEtc(['/usr'], tree.path);
+const gather = () => gatherEtc(['/usr'], new HostFiles(tree.path));
 /** What a sandbox has by each name: a copy's text, or where a link leads. */
 const seen = (): Record<string, string> => {
   const { links, files } = gather();

@@ -1,8 +1,8 @@
-import { type Dirent, readdirSync, type Stats, statSync } from 'node:fs';
+import type { Dirent, Stats } from 'node:fs';
 import { posix } from 'node:path';
 import { sha256Hex } from '@csc-fleet/common/encoding';
-import { readBoundedFile } from '@csc-fleet/common/files';
-import { isWithin, lookOnHost, readLink, type Walk, walkPath } from '../host/index.ts';
+import { isWithin, type Walk, walkPath } from '../host/index.ts';
+import { HostFiles } from './etc-files.ts';
 import { copiedEtc, type EtcEntry, liveEtc } from './etc-table.ts';
 
 /** What sandboxes show of the host's /etc, beside the files that are made up. Paths are the sandbox's own. */
@@ -21,6 +21,9 @@ export interface EtcView {
   readonly sha256: string;
 }
 
+/** Where the rules are by which it is gathered. */
+export const etcRules = import.meta.url;
+
 /** Where a sandbox has the copies. */
 export const etcCopies = '/etc/.host';
 
@@ -33,10 +36,10 @@ const maxEntries = 10_000;
  * what lies in a directory that is not, is left out, as is whatever looks like a private key, or a password where such are
  * written. A link that leads out of what sandboxes show becomes what it leads to.
  * @param shown other trees that sandboxes show, such as /usr
- * @param root of the host; other than `/` for tests
+ * @param files of the host
  */
-export function gatherEtc(shown: readonly string[], root = '/'): EtcView {
-  const gathering = new Gathering(shown, root);
+export function gatherEtc(shown: readonly string[], files = new HostFiles('/')): EtcView {
+  const gathering = new Gathering(shown, files);
   for (const { path } of liveEtc) gathering.addLive(path);
   for (const entry of copiedEtc) for (const path of gathering.expand(entry.path)) gathering.add(path, entry);
   return gathering.view();
@@ -44,30 +47,17 @@ export function gatherEtc(shown: readonly string[], root = '/'): EtcView {
 
 class Gathering {
   readonly #shown: readonly string[];
-  readonly #root: string;
+  readonly #host: HostFiles;
   readonly #live: string[] = [];
   readonly #links = new Map<string, string>();
   readonly #files = new Map<string, Buffer>();
   readonly #inner = new Map<string, string>();
-  // Every path has the same few directories above it: each is looked at once.
-  readonly #stats: (path: string) => Stats | undefined;
-  readonly #isOpen: (directory: string) => boolean;
-  readonly #look: (path: string) => ReturnType<typeof lookOnHost>;
-  /** What is in a directory, by name; the directory says what each is, so that none need be asked. */
-  readonly #entries: (directory: string) => readonly Dirent[];
   #gitconfig: string | undefined;
   #bytes = 0;
 
-  constructor(shown: readonly string[], root: string) {
+  constructor(shown: readonly string[], host: HostFiles) {
     this.#shown = shown;
-    this.#root = root;
-    this.#stats = once((path) => statSync(this.#onHost(path), { throwIfNoEntry: false }));
-    this.#isOpen = once(
-      (path) =>
-        ((this.#stats(path)?.mode ?? 0) & 0o001) !== 0 && (path === '/' || this.#isOpen(posix.dirname(path))),
-    );
-    this.#look = once((path) => lookOnHost(this.#onHost(path)));
-    this.#entries = once((directory) => listEntries(this.#onHost(directory)));
+    this.#host = host;
   }
 
   view(): EtcView {
@@ -87,9 +77,9 @@ class Gathering {
     if (!path.includes('*')) return [path];
     const directory = posix.dirname(path);
     const name = new RegExp(`^${posix.basename(path).replaceAll('.', '\\.').replaceAll('*', '.*')}$`);
-    return this.#entries(directory).flatMap((it) =>
-      name.test(it.name) ? [posix.join(directory, it.name)] : [],
-    );
+    return this.#host
+      .entries(directory)
+      .flatMap((it) => (name.test(it.name) ? [posix.join(directory, it.name)] : []));
   }
 
   addLive(path: string): void {
@@ -132,7 +122,8 @@ class Gathering {
     }
     if (!stats.isDirectory()) return false;
     return (
-      this.#entries(source)
+      this.#host
+        .entries(source)
         .map((found) => this.#copyOne(source, found, `${copy}/${found.name}`, entry, depth + 1))
         .filter(Boolean).length > 0
     );
@@ -140,7 +131,7 @@ class Gathering {
 
   #copyOne(top: string, found: Dirent, copy: string, entry: EtcEntry, depth: number): boolean {
     const source = `${top}/${found.name}`;
-    const target = found.isSymbolicLink() ? this.#look(source)?.target : undefined;
+    const target = found.isSymbolicLink() ? this.#host.look(source)?.target : undefined;
     if (target === undefined) return this.#copy(source, copy, entry, depth);
     const walk = this.#walk(source);
     // One to a directory above it has no end.
@@ -156,10 +147,10 @@ class Gathering {
 
   #leadsOnlyTo(directory: string, trees: readonly string[], depth = 0): boolean {
     if (depth > 4) return false;
-    return this.#entries(directory).every((entry) => {
+    return this.#host.entries(directory).every((entry) => {
       const path = `${directory}/${entry.name}`;
       if (!entry.isSymbolicLink()) return !entry.isDirectory() || this.#leadsOnlyTo(path, trees, depth + 1);
-      const target = this.#target(path);
+      const target = this.#host.target(path);
       // Hundreds of certificates lead to /usr, or are one beside another by its hash.
       if (target === undefined || !target.includes('/') || target.startsWith('/usr/')) return true;
       const end = this.#walk(path)?.path;
@@ -168,15 +159,11 @@ class Gathering {
   }
 
   #read(path: string, { checked }: EtcEntry): Buffer | undefined {
-    try {
-      const { bytes } = readBoundedFile(this.#onHost(path), { maxBytes: maxFileBytes });
-      if (this.#bytes + bytes.length > maxBytes) return undefined;
-      const isSecret =
-        bytes.includes('PRIVATE KEY-----') || (checked === true && holdsPassword(bytes.toString('latin1')));
-      return isSecret ? undefined : bytes;
-    } catch {
-      return undefined;
-    }
+    const bytes = this.#host.read(path, maxFileBytes);
+    if (bytes === undefined || this.#bytes + bytes.length > maxBytes) return undefined;
+    const isSecret =
+      bytes.includes('PRIVATE KEY-----') || (checked === true && holdsPassword(bytes.toString('latin1')));
+    return isSecret ? undefined : bytes;
   }
 
   #isLive(path: string): boolean {
@@ -189,45 +176,14 @@ class Gathering {
 
   // Undefined where somebody of this host may not see it. The path is free of links.
   #publicStats(path: string): Stats | undefined {
-    if (!this.#isOpen(posix.dirname(path))) return undefined;
-    const stats = this.#stats(path);
+    if (!this.#host.isOpen(posix.dirname(path))) return undefined;
+    const stats = this.#host.stats(path);
     return stats === undefined || (stats.mode & 0o004) === 0 ? undefined : stats;
   }
 
-  #target(link: string): string | undefined {
-    try {
-      return readLink(this.#onHost(link));
-    } catch {
-      return undefined;
-    }
-  }
-
   #walk(path: string): Walk | undefined {
-    return walkPath(path, this.#look);
+    return walkPath(path, (at) => this.#host.look(at));
   }
-
-  #onHost(path: string): string {
-    return this.#root === '/' ? path : `${this.#root}${path}`;
-  }
-}
-
-function listEntries(directory: string): readonly Dirent[] {
-  try {
-    const entries = readdirSync(directory, { withFileTypes: true });
-    return entries.sort((one, other) => (one.name < other.name ? -1 : 1));
-  } catch {
-    return [];
-  }
-}
-
-/** Asks for each path once. */
-function once<T>(ask: (path: string) => T): (path: string) => T {
-  const known = new Map<string, { readonly answer: T }>();
-  return (path) => {
-    const found = known.get(path) ?? { answer: ask(path) };
-    known.set(path, found);
-    return found.answer;
-  };
 }
 
 function toRelative(path: string, copy: string): string {

@@ -15,6 +15,7 @@ export {
 } from './find-executable.ts';
 export { type EtcView, gatherEtc } from './gather-etc.ts';
 export { expandDeclared } from './glob.ts';
+export { recallEtc } from './kept-etc.ts';
 export { defaultReserve, defaultRunLimits, type RunLimits } from './limits.ts';
 export { LiveScopes, type Reach as LiveReach } from './live-scopes.ts';
 export {
