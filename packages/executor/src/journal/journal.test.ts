@@ -456,6 +456,21 @@ describe('the file of a journal', () => {
     expect(scanned.map(([name]) => name)).toEqual(['endUnfinished']);
   });
 
+  it('is asked by no run for what SQLite makes a table of its own for', () => {
+    const database = new DatabaseSync(':memory:');
+    prepareSchema(database, now);
+    // https://www.sqlite.org/opcode.html: each has a cache of pages of its own.
+    const making = Object.entries(texts).filter(([, text]) =>
+      database
+        .prepare(`EXPLAIN ${text}`)
+        .all()
+        .some(({ opcode }) => /^(OpenEphemeral|OpenAutoindex|SorterOpen)$/.test(String(opcode))),
+    );
+    database.close();
+    // At start, at the end, and where an epoch ends.
+    expect(making.map(([name]) => name)).toEqual(['unacknowledge', 'adopt', 'disown']);
+  });
+
   it('is refused with how to restore it, and left alone, where it is damaged: it would run again what it has forgotten', async () => {
     const path = join(directory, 'torn.sqlite');
     const journal = openSqliteJournal(path, { clock: { now: () => now } });

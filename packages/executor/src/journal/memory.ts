@@ -26,15 +26,18 @@ export function readMemory(statements: Statements): Memory {
 function isUsed(statements: Statements, { ticketId, executionId }: TicketUse): boolean {
   return (
     statements.isUsed.get(ticketId, executionId) !== undefined ||
-    statements.isSpent.get(spentId('execution', executionId), spentId('ticket', ticketId)) !== undefined
+    isSpent(statements, spentId('execution', executionId)) ||
+    isSpent(statements, spentId('ticket', ticketId))
   );
 }
 
 // A submission is used once, under whatever ticket, and is remembered for ever: its nonce has no other end.
 function isSubmissionUsed(statements: Statements, { submission }: TicketUse): boolean {
-  if (submission === undefined) return false;
-  const id = submissionId(submission);
-  return statements.isSpent.get(id, id) !== undefined;
+  return submission !== undefined && isSpent(statements, submissionId(submission));
+}
+
+function isSpent(statements: Statements, id: Uint8Array): boolean {
+  return statements.isSpent.get(id) !== undefined;
 }
 
 /** Why a ticket cannot be used; undefined where it can. Nobody but the journal knows this. */

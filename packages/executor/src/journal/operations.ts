@@ -159,12 +159,15 @@ function adopt(statements: Statements, owner: string): Adopted {
 // The floor comes from what goes, not from the clock: a clock that is wrong for a while does not shut the host for longer.
 function prune(statements: Statements, now: Date, atMost: number): number {
   const before = now.getTime() - keptMs;
-  const executions = statements.pruneExecutions.all(before, atMost);
+  const executions = statements.executionsOver.all(before, atMost);
   for (const row of executions) {
-    statements.spend.run(spentId('execution', String(row['execution_id'])));
+    const executionId = String(row['execution_id']);
+    statements.forgetExecution.run(executionId);
+    statements.spend.run(spentId('execution', executionId));
     statements.spend.run(spentId('ticket', String(row['ticket_id'])));
   }
-  const approvals = statements.pruneApprovals.all(before, atMost);
+  const approvals = statements.approvalsOver.all(before, atMost);
+  for (const row of approvals) statements.forgetApproval.run(String(row['approval_id']));
   if (executions.length > 0)
     statements.raiseFloor.run(latest(executions.map((row) => Number(row['ends_at']))));
   if (approvals.length > 0)
