@@ -23,7 +23,7 @@ import type { UnsignedTicket } from '@csc-fleet/common/ticket';
 import { beginNewEpoch } from '@csc-fleet/executor/new-epoch';
 import { type Fleet, startFleet } from '@csc-fleet/test-kit/fleet';
 import { testPolicy } from '@csc-fleet/test-kit/policy';
-import { TestRepository } from '@csc-fleet/test-kit/policy-repository';
+import { publishUnread, TestRepository } from '@csc-fleet/test-kit/policy-repository';
 import { RogueGate } from '@csc-fleet/test-kit/rogue-gate';
 import { signSubmission } from '@csc-fleet/test-kit/submission';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -524,6 +524,42 @@ describe('a gate with its real key cannot have counted in the place of the owner
     expect(await aliceGets()).toBe('ran');
     resolve(undefined);
     expect(asked.length).toBeLessThan(10);
+  });
+
+  it('anything for a person whom the owners have revoked, by whatever key of theirs, until they say otherwise', async () => {
+    owners.publish({ 'revoked.yaml': revocation('principal', alice.principal) });
+    await take();
+    const { contract, ran } = marking();
+    const refused = await offer(contract, submit(contract));
+    expect([refused.reason, refused.receipt?.status]).toEqual(['NOT_PERMITTED', 'blocked']);
+    expect(refused.receipt?.error).toContain(
+      `have revoked the principal ${alice.principal} since 2026-01-01`,
+    );
+    expect(ran()).toBe(false);
+    // Also from what it has on its disk.
+    await restart();
+    expect(await aliceGets()).toBe('NOT_PERMITTED');
+    await takeAnew();
+  });
+
+  it('anything for a person whom they have revoked by publishing, or passing on, revocations that the host cannot read', async () => {
+    owners.publish({ 'revoked.yaml': revocation('principal', alice.principal) });
+    await take();
+    // As a later release writes them: the host keeps what it has, whole, and says so.
+    for (const unread of ['revoked_version: csc.revoked.v9\nrevoked: []\n', 'revoked: [']) {
+      publishUnread(owners.directory, owners, 'revoked.yaml', unread);
+      expect(await serve(owners.published(''))).toBe('POLICY_INVALID');
+      expect(await aliceGets()).toBe('NOT_PERMITTED');
+    }
+    await restart();
+    expect(await aliceGets()).toBe('NOT_PERMITTED');
+    // One that has lost what it knew runs nothing at all by it.
+    rogue.files = createDirectorySource(owners.published('')).fetch;
+    await restart(() => rmSync(stateDir, { recursive: true }));
+    expect(await aliceGets()).toBe('POLICY_STALE');
+    owners.publish({ 'revoked.yaml': revocation('principal', identity('nobody')) });
+    await take();
+    expect(await aliceGets()).toBe('ran');
   });
 
   it('a submission that the owners have revoked, under whatever execution id, nor as signed again for one host', async () => {

@@ -1,6 +1,7 @@
-import { rmSync } from 'node:fs';
+import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { createSigner, type Signer } from '@csc-fleet/common/crypto';
+import { sha256Hex } from '@csc-fleet/common/encoding';
 import {
   addFile,
   initRepository,
@@ -67,6 +68,34 @@ export class TestRepository {
   remove(): void {
     rmSync(this.directory, { recursive: true });
   }
+}
+
+/**
+ * Publishes a file as owners who have a later release sign it, which this release does not read, and so would not sign. Gives the version.
+ * @param directory of the owners, with something published
+ */
+export function publishUnread(
+  directory: string,
+  { owner, online }: Pick<TestRepository, 'owner' | 'online'>,
+  name: string,
+  content: string,
+  now = new Date(),
+): number {
+  const metadata = join(directory, 'published/metadata');
+  const versions = readdirSync(metadata).flatMap((it) => /^(\d+)\.targets\.json$/.exec(it)?.[1] ?? []);
+  const newest = Math.max(...versions.map(Number));
+  const { signed } = JSON.parse(readFileSync(join(metadata, `${newest}.targets.json`), 'utf8'));
+  const file = { length: Buffer.byteLength(content), hashes: { sha256: sha256Hex(content) } };
+  const targets = { ...signed.targets, [name]: file };
+  mkdirSync(join(directory, 'staged'), { recursive: true });
+  writeFileSync(
+    join(directory, 'staged/targets.json'),
+    JSON.stringify({ signed: { ...signed, version: newest + 1, targets }, signatures: [] }),
+  );
+  writeFileSync(join(directory, 'targets', name), content);
+  // What stands there already is signed as it is.
+  signStaged(directory, owner, now);
+  return publishStaged(directory, online, now);
 }
 
 /** A freeze of everything, as the owners publish it. */

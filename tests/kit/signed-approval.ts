@@ -19,6 +19,8 @@ import type { Submission } from '@csc-fleet/common/submission';
 export interface TestPerson {
   readonly identity: string;
   readonly key: Signer;
+  /** What else they are called. Absent: nothing. */
+  readonly also?: readonly string[];
 }
 
 export function person(name: string, fill: number): TestPerson {
@@ -31,8 +33,8 @@ export function person(name: string, fill: number): TestPerson {
 /** approvers.yaml of these people, with the groups and whatever else in YAML. */
 export function makeApprovers(people: readonly TestPerson[], rest: string): Approvers {
   const entries = people.map(
-    ({ identity, key }) =>
-      `  - {identity: "${identity}", keys: [{key_id: ${key.keyId}, public_key: "${toBase64(key.publicKey)}"}]}\n`,
+    ({ identity, key, also = [] }) =>
+      `  - {identity: "${identity}", also: ${JSON.stringify(also)}, keys: [{key_id: ${key.keyId}, public_key: "${toBase64(key.publicKey)}"}]}\n`,
   );
   const text = `approvers_version: csc.approvers.v0.1\napprovers:\n${entries.join('')}${rest}`;
   return orThrow(parseApprovers(Buffer.from(text)), 'POLICY_INVALID', 'approvers.yaml');

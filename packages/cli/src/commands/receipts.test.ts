@@ -68,6 +68,7 @@ import { lockStateDirectory } from '@csc-fleet/sandbox/host';
 import { type CommandShort, makeContract, shell } from '@csc-fleet/test-kit/contract';
 import { openWorkbench, type Workbench } from '@csc-fleet/test-kit/executor/workbench';
 import { testPolicy } from '@csc-fleet/test-kit/policy';
+import { publishUnread } from '@csc-fleet/test-kit/policy-repository';
 import { csc } from '@csc-fleet/test-kit/process';
 import { signSubmission } from '@csc-fleet/test-kit/submission';
 import { bundleFromJSON } from '@sigstore/bundle';
@@ -1122,8 +1123,9 @@ describe('an audit bundle', () => {
     const [alice, mallory, ownersKey, gateKey] = ['alice-key', 'alice-key', 'owner', 'online'].map((name) =>
       createSigner(generateKeyPair().seed, name),
     ) as [Signer, Signer, Signer, Signer];
+    const alias = 'spiffe://csc.local/client/alice-at-work';
     const people = (by: Signer) =>
-      `approvers_version: csc.approvers.v0.1\napprovers: [{identity: ${identity}, keys: [{key_id: alice-key, public_key: ${Buffer.from(by.publicKey).toString('hex')}}]}]\ngroups: [{name: release, members: ["${identity}"]}]\n`;
+      `approvers_version: csc.approvers.v0.1\napprovers: [{identity: ${identity}, also: [${alias}], keys: [{key_id: alice-key, public_key: ${Buffer.from(by.publicKey).toString('hex')}}]}]\ngroups: [{name: release, members: ["${identity}"]}]\n`;
     const publishAs = (
       name: string,
       by: Signer,
@@ -1284,6 +1286,41 @@ describe('an audit bundle', () => {
           },
         ],
       ]);
+    // A person is revoked with all of their keys, by whichever of their names, from then on; what was before stays evidence.
+    const gone = (id: string, since: string) =>
+      `revoked_version: csc.revoked.v0.1\nrevoked: [{kind: principal, id: "${id}", since: "${since}", reason: left}]\n`;
+    for (const [index, id] of [identity, alias].entries()) {
+      const files = [named, { 'revoked.yaml': gone(id, '2025-01-02T00:00:00Z') }];
+      const left = publishAs(`left-${index}`, ownersKey, files, new Date());
+      writeFileSync(root, rootBytes(left));
+      const { own, held } = await judge(left, alice);
+      for (const { code, text } of [own, held]) {
+        expect(code).toBe(1);
+        expect(text).toMatch(/^approval: .* was revoked at 2025-01-02T00:00:00.*before the run began$/);
+      }
+    }
+    const stays = publishAs(
+      'stays',
+      ownersKey,
+      [named, { 'revoked.yaml': gone(identity, '2099-01-01T00:00:00Z') }],
+      new Date(),
+    );
+    writeFileSync(root, rootBytes(stays));
+    const before = await judge(stays, alice);
+    for (const { code, approvals } of [before.own, before.held])
+      expect([code, approvals]).toEqual([0, { signed: 1, unknown: 0 }]);
+    // Who was revoked by a file that cannot be read, nobody knows: it is no bundle that holds.
+    publishUnread(
+      stays,
+      { owner: ownersKey, online: gateKey },
+      'revoked.yaml',
+      'revoked_version: csc.revoked.v9\n',
+    );
+    const unread = await judge(stays, alice);
+    for (const { code, text } of [unread.own, unread.held]) {
+      expect(code).toBe(1);
+      expect(text).toMatch(/^owners: .*revoked.yaml.* cannot be read/);
+    }
     const out = join(scratch, 'with-owners-log');
     const ofOwners = ['--log-of', join(late, 'published'), '--owners-root', root];
     const from = ['--receipts', exported, '--fleet-ca', caFile, '--out', out];
@@ -1291,22 +1328,20 @@ describe('an audit bundle', () => {
     expect(readFileSync(join(out, 'trust/log.vkey'), 'utf8')).toBe(`${vkey}\n`);
   });
 
-  it('fails where an approvers.yaml in it cannot be read', async () => {
+  it.each([
+    ['approvers.yaml', 'approvers_version: csc.approvers.v9\n'],
+    ['revoked.yaml', 'revoked_version: csc.revoked.v9\n'],
+    ['revoked.yaml', 'revoked: ['],
+  ])('fails where an owners’ file in it cannot be read: %s, %j', async (name, content) => {
     const { code, faults, shown } = await look((dir) => {
       makeDirectory(join(dir, 'repository/targets/policies'));
-      writeFileSync(
-        join(dir, 'repository/targets/0a.approvers.yaml'),
-        'approvers_version: csc.approvers.v9\n',
-      );
+      writeFileSync(join(dir, `repository/targets/0a.${name}`), content);
       // A profile of that name is none.
-      writeFileSync(join(dir, 'repository/targets/policies/0a.approvers.yaml'), testPolicy('/w'));
+      writeFileSync(join(dir, `repository/targets/policies/0a.${name}`), testPolicy('/w'));
       relist(dir);
     });
-    expect([code, faults]).toMatchObject([
-      1,
-      [{ kind: 'owners', file: 'repository/targets/0a.approvers.yaml' }],
-    ]);
-    expect(shown.text).toContain('owners: repository/targets/0a.approvers.yaml cannot be read');
+    expect([code, faults]).toMatchObject([1, [{ kind: 'owners', file: `repository/targets/0a.${name}` }]]);
+    expect(shown.text).toContain(`owners: repository/targets/0a.${name} cannot be read`);
   });
 
   /** An OpenSSH key and two security keys, and what approvers.yaml has of them. */

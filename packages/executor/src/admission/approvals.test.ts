@@ -23,9 +23,13 @@ import type { OwnersWord } from './owners.ts';
 
 const agent = 'spiffe://csc.local/client/agent';
 const submitter = createSigner(Buffer.alloc(32, 9), 'agent-1');
-const [alice, bob, carol, dora] = ['alice', 'bob', 'carol', 'dora'].map((name, at) =>
-  person(name, at + 1),
-) as [TestPerson, TestPerson, TestPerson, TestPerson];
+const atWork = 'spiffe://csc.local/client/alice-at-work';
+const alice: TestPerson = { ...person('alice', 1), also: [atWork] };
+const [bob, carol, dora] = ['bob', 'carol', 'dora'].map((name, at) => person(name, at + 2)) as [
+  TestPerson,
+  TestPerson,
+  TestPerson,
+];
 /** The agent's own key, as somebody else's. */
 const sock: TestPerson = { identity: 'spiffe://csc.local/client/sock', key: submitter };
 
@@ -324,6 +328,8 @@ describe('signed approvals on the host', () => {
     for (const [kind, id, why] of [
       ['key', 'alice-approves', /was revoked/],
       ['principal', alice.identity, /names no approver/],
+      // A person is all that they are called.
+      ['principal', atWork, /names no approver/],
     ] as const) {
       const revocations = createRevocations([{ kind, id, since, reason: 'left', running: 'finish' }]);
       word = { ...owners, approvers: withoutRevoked(approvers, revocations) };
