@@ -109,6 +109,16 @@ const x509Apart: Plugin = {
   },
 };
 
+// The SDK of OpenTelemetry, where a command's environment asks for traces: most never do. Services have it in theirs.
+const tracingApart: Plugin = {
+  name: 'tracing apart',
+  setup: ({ onResolve }) => {
+    onResolve({ filter: /^@csc-fleet\/common\/open-tracing$/ }, ({ kind }) =>
+      kind === 'dynamic-import' ? { path: './apart-open-tracing.cjs', external: true } : undefined,
+    );
+  },
+};
+
 // Beside those that the program loads stands what several of them share.
 const program = readFileSync(`${source}/program.ts`, 'utf8');
 const commands = [...new Set(program.match(/(?<=import\('\.\/commands\/)[\w-]+\.ts(?='\))/g) ?? [])];
@@ -148,7 +158,7 @@ const bundle = (entryPoints: Record<string, string>, plugins: Plugin[]) =>
     // In a profile names are worth more than bytes.
     ...(process.env['CSC_BUILD_READABLE'] ? { minifySyntax: true, sourcemap: true } : { minify: true }),
     legalComments: 'linked',
-    plugins: [commandsApart, withoutPrograms, withoutUnasked, x509Apart, ...plugins],
+    plugins: [commandsApart, withoutPrograms, withoutUnasked, x509Apart, tracingApart, ...plugins],
     // Bundled packages look for their protobuf files in ../../proto from where they were, our own code beside itself:
     // both find the bundle's proto folder.
     define: { 'import.meta.url': '$url', __dirname: '$dirname' },
@@ -166,6 +176,7 @@ await bundle(
     ...Object.fromEntries(occasional),
     main: `${source}/main.ts`,
     'apart-x509': `${source}/evidence/browser/x509.ts`,
+    'apart-open-tracing': `${root}packages/common/src/telemetry/open-tracing.ts`,
     ...those(false),
     ...Object.fromEntries(programs.map((file) => [basename(file, '.ts'), file])),
   },

@@ -1,5 +1,5 @@
 import { once } from 'node:events';
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -20,6 +20,7 @@ import { defaultGateLimits } from '@csc-fleet/gate/config';
 import { makeContract, toBytes } from '@csc-fleet/test-kit/contract';
 import { ServedGate, TestPki } from '@csc-fleet/test-kit/gate/served-gate';
 import { testPolicy } from '@csc-fleet/test-kit/policy';
+import { csc } from '@csc-fleet/test-kit/process';
 import { Metadata } from '@grpc/grpc-js';
 import { trace } from '@opentelemetry/api';
 import {
@@ -253,6 +254,80 @@ describe('a run that is traced by client, gate and host', () => {
       await Promise.all([gone.close(), slow.close()]);
       never.closeAllConnections();
       never.close();
+    }
+  });
+});
+
+describe('csc submit', () => {
+  interface Told {
+    readonly resourceSpans: readonly {
+      readonly resource: { readonly attributes: readonly { key: string; value: { stringValue: string } }[] };
+      readonly scopeSpans: readonly {
+        readonly spans: readonly { name: string; traceId: string; parentSpanId?: string }[];
+      }[];
+    }[];
+  }
+
+  it('is a span of the trace that it was started in, where its environment names a collector', async () => {
+    const told: Told[] = [];
+    const teams = new Set<unknown>();
+    const collector = createServer((request, response) => {
+      const chunks: Buffer[] = [];
+      teams.add(request.headers['x-team']);
+      request.on('data', (chunk: Buffer) => chunks.push(chunk));
+      request.on('end', () => {
+        told.push(JSON.parse(Buffer.concat(chunks).toString()));
+        response.end('{}');
+      });
+    }).listen(0, '127.0.0.1');
+    await once(collector, 'listening');
+    const base = `http://127.0.0.1:${(collector.address() as AddressInfo).port}`;
+    const traceId = '0af7651916cd43dd8448eb211c80319c';
+    const traceparent = `00-${traceId}-b7ad6b7169203331-01`;
+    await using house = await openHouse({});
+    const contract = join(house.workspace, 'contract.json');
+    writeFileSync(contract, toBytes(makeContract(house.workspace, [{}])));
+    const { ca, cert, key } = pki.files('client-agent');
+    const at = ['--gate', house.address, '--ca', ca, '--cert', cert, '--key', key];
+    const submit = (env: Record<string, string>) =>
+      csc(['submit', contract, ...at, '--unsigned'], {
+        env: { CSC_CONFIG_DIR: house.workspace, TRACEPARENT: traceparent, ...env },
+      });
+    try {
+      const headers = { OTEL_EXPORTER_OTLP_HEADERS: 'x-team=build' };
+      expect(await submit({ OTEL_EXPORTER_OTLP_ENDPOINT: base, ...headers })).toMatchObject({ code: 0 });
+      expect(teams).toEqual(new Set(['build']));
+      const { resource, scopeSpans } = told[0]?.resourceSpans[0] ?? { resource: undefined, scopeSpans: [] };
+      expect(resource?.attributes).toContainEqual({ key: 'service.name', value: { stringValue: 'csc' } });
+      const found = told
+        .flatMap((it) => it.resourceSpans)
+        .flatMap((it) => it.scopeSpans)
+        .flatMap((it) => it.spans);
+      expect(scopeSpans).not.toEqual([]);
+      expect(found.find(({ name }) => name === 'csc.run')).toMatchObject({
+        traceId,
+        parentSpanId: 'b7ad6b7169203331',
+      });
+      expect(new Set(found.map((it) => it.traceId))).toEqual(new Set([traceId]));
+      // The rest of the trace is told of it, too.
+      expect(house.offers[0]?.traceparent).toContain(traceId);
+      told.length = 0;
+      for (const env of [
+        {},
+        { OTEL_EXPORTER_OTLP_ENDPOINT: base, OTEL_SDK_DISABLED: 'true' },
+        { OTEL_EXPORTER_OTLP_ENDPOINT: base, OTEL_TRACES_EXPORTER: 'none' },
+        { OTEL_EXPORTER_OTLP_ENDPOINT: base, OTEL_EXPORTER_OTLP_PROTOCOL: 'grpc' },
+      ])
+        expect(await submit(env)).toMatchObject({ code: 0, stderr: expect.not.stringContaining('traces') });
+      const odd = await submit({ OTEL_EXPORTER_OTLP_TRACES_ENDPOINT: 'ftp://user:secret@x' });
+      expect(odd).toMatchObject({ code: 0, stderr: expect.stringContaining('no traces are sent') });
+      expect(odd.stderr).not.toContain('secret');
+      const gone = await submit({ OTEL_EXPORTER_OTLP_ENDPOINT: 'http://127.0.0.1:1/' });
+      expect(gone).toMatchObject({ code: 0 });
+      expect(told).toEqual([]);
+    } finally {
+      collector.closeAllConnections();
+      collector.close();
     }
   });
 });

@@ -11,6 +11,7 @@ import { connectGate } from '../connect/connect-gate.ts';
 import { addGateOptions, addTokenOptions, gateOptionsHelp } from '../connect/gate-options.ts';
 import { makeKeptSealKey, readSealKey } from '../connect/seal-keys.ts';
 import { type ChosenSubmitter, chooseIdentity, type SubmitterOptions } from '../connect/submitter.ts';
+import { tracedBy } from '../connect/traces.ts';
 import { readInput } from '../files/read-input.ts';
 import { TerminalClaims } from '../files/terminal-claims.ts';
 import { describeDecision } from '../show/decision.ts';
@@ -107,7 +108,10 @@ export function defineSubmit(command: Command): void {
       );
     if (isSealed && options.tty === true)
       command.error('error: the output of a terminal is not sealed: leave --seal or --tty out');
-    return submitContract(file, { ...options, receiptVersion: `csc.receipt.${options.receiptVersion}` });
+    const say = options.quiet === true ? () => undefined : note;
+    return tracedBy(process.env, say, () =>
+      submitContract(file, { ...options, receiptVersion: `csc.receipt.${options.receiptVersion}` }),
+    );
   });
 }
 

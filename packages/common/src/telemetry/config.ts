@@ -1,6 +1,7 @@
 import { BlockList, isIP } from 'node:net';
 import * as z from 'zod';
 import { camelKeys } from '../yaml/config.ts';
+import { collectorForm, isCollector } from './collector.ts';
 
 /** Where a service's metrics can be read: `GET http://ADDRESS:PORT/metrics`. */
 export interface MetricsConfig {
@@ -54,10 +55,7 @@ export function telemetrySchema(reach: 'loopback' | 'network') {
     .transform(({ address }) => ({ address }));
   const traces = z
     .strictObject({
-      endpoint: z
-        .string()
-        .max(maxEndpointLength)
-        .refine(isCollector, 'must be an http or https URL without a name or a password in it'),
+      endpoint: z.string().max(maxEndpointLength).refine(isCollector, collectorForm),
       sample_ratio: z.number().min(0).max(1).default(1),
     })
     .transform(camelKeys);
@@ -85,10 +83,4 @@ function staysOnHost(address: string): boolean {
   const host = hostOf(address);
   // What is no address at all is another fault.
   return host === undefined || loopback.check(host, isIP(host) === 6 ? 'ipv6' : 'ipv4');
-}
-
-function isCollector(endpoint: string): boolean {
-  if (!URL.canParse(endpoint)) return false;
-  const url = new URL(endpoint);
-  return ['http:', 'https:'].includes(url.protocol) && url.username === '' && url.password === '';
 }

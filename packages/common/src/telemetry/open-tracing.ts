@@ -1,7 +1,17 @@
 // Loads the SDK of OpenTelemetry: to be imported only where an owner has asked for traces.
 import type { Agent } from 'node:http';
 import { Socket } from 'node:net';
-import { ROOT_CONTEXT, type Span, SpanKind, SpanStatusCode, type Tracer, trace } from '@opentelemetry/api';
+import {
+  type Context,
+  type ContextManager,
+  context,
+  ROOT_CONTEXT,
+  type Span,
+  SpanKind,
+  SpanStatusCode,
+  type Tracer,
+  trace,
+} from '@opentelemetry/api';
 import { ExportResultCode, TraceState } from '@opentelemetry/core';
 import { OTLPTraceExporter } from '@opentelemetry/exporter-trace-otlp-http';
 import { resourceFromAttributes } from '@opentelemetry/resources';
@@ -32,16 +42,50 @@ const limits = {
 };
 
 /** Sends spans to the owner's collector by OTLP/HTTP, in batches, behind everybody's back. Never throws for what is sent. */
-export function openTracing(
-  { endpoint, sampleRatio }: TracesConfig,
+export function openTracing(config: TracesConfig, service: TracedService, log: TracesLog): Tracing {
+  return tracingTo(toCollector(config, log), config.sampleRatio, service);
+}
+
+/**
+ * The same of all that this process, which traces by nothing else, tells OpenTelemetry's API, as a client does.
+ * @param parent which trace the process is part of. Undefined: it begins one
+ */
+export function registerTracing(
+  config: TracesConfig,
   service: TracedService,
   log: TracesLog,
-): Tracing {
+  parent: TraceContext | undefined,
+): Pick<Tracing, 'close'> {
+  const provider = providerTo(toCollector(config, log), config.sampleRatio, service);
+  trace.setGlobalTracerProvider(provider);
+  context.setGlobalContextManager(always(toContext(parent)));
+  return {
+    close: () => {
+      trace.disable();
+      context.disable();
+      return within(closeMs, provider.shutdown());
+    },
+  };
+}
+
+// One place for whatever is begun: nothing here is handed on behind its caller's back.
+function always(active: Context): ContextManager {
+  const manager: ContextManager = {
+    active: () => active,
+    with: (_, run, self, ...args) => run.apply(self, args),
+    bind: (_, target) => target,
+    enable: () => manager,
+    disable: () => manager,
+  };
+  return manager;
+}
+
+function toCollector({ endpoint }: TracesConfig, log: TracesLog): SpanProcessor {
   const exporter = new OTLPTraceExporter({
     ...{ url: endpoint, timeoutMillis: requestMs, concurrencyLimit: 1 },
     httpAgentOptions: unheldAgent,
   });
-  return tracingTo(batched(telling(exporter, endpoint, log)), sampleRatio, service);
+  return batched(telling(exporter, endpoint, log));
 }
 
 // Of connections that do not keep a process that is done.
@@ -93,7 +137,16 @@ export function batched(exporter: SpanExporter): SpanProcessor {
 
 /** @param sampleRatio of the traces that begin here; what a client has begun is traced as it says */
 export function tracingTo(processor: SpanProcessor, sampleRatio: number, service: TracedService): Tracing {
-  const provider = new TracerProvider({
+  const provider = providerTo(processor, sampleRatio, service);
+  const tracer = provider.getTracer('csc-fleet', service.version);
+  return {
+    begin: (name, options) => begin(tracer, name, options),
+    close: () => within(closeMs, provider.shutdown()),
+  };
+}
+
+function providerTo(processor: SpanProcessor, sampleRatio: number, service: TracedService): TracerProvider {
+  return new TracerProvider({
     resource: resourceFromAttributes({
       'service.name': service.name,
       'service.version': service.version,
@@ -103,11 +156,6 @@ export function tracingTo(processor: SpanProcessor, sampleRatio: number, service
     spanLimits: limits,
     spanProcessors: [processor],
   });
-  const tracer = provider.getTracer('csc-fleet', service.version);
-  return {
-    begin: (name, options) => begin(tracer, name, options),
-    close: () => within(closeMs, provider.shutdown()),
-  };
 }
 
 const kinds = { internal: SpanKind.INTERNAL, server: SpanKind.SERVER, client: SpanKind.CLIENT };

@@ -4,6 +4,7 @@ import type { Log } from '../service/index.ts';
 import type { TelemetryConfig } from './config.ts';
 import type { TraceContext } from './trace-context.ts';
 
+export { collectorForm, isCollector } from './collector.ts';
 export {
   fromStoredTrace,
   parseTraceContext,
