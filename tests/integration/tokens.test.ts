@@ -1,4 +1,4 @@
-import { chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import {
@@ -36,10 +36,7 @@ beforeAll(async () => {
   test = await TestGate.open({ bindings: bindings.value });
   // Clients go by the clock of this host.
   test.clock.advance(Date.now() - test.clock.now().getTime());
-  const described = { issuers_version: 'csc.issuers.v0.1', issuers: [issuer.pinned()] };
-  const read = parseIssuers(Buffer.from(JSON.stringify(described)));
-  if (!read.ok) throw new Error(JSON.stringify(read.faults));
-  await test.publish({ issuers: read.value.issuers });
+  await test.publish({ issuers: issuersOf(issuer.pinned()) });
   served = await ServedGate.start(test.gate, pki, {}, undefined, true);
 });
 afterAll(async () => {
@@ -48,6 +45,13 @@ afterAll(async () => {
   await test.close();
   pki.remove();
 });
+
+/** As the owners have it in issuers.yaml. */
+function issuersOf(...issuers: readonly object[]) {
+  const read = parseIssuers(Buffer.from(JSON.stringify({ issuers_version: 'csc.issuers.v0.1', issuers })));
+  if (!read.ok) throw new Error(JSON.stringify(read.faults));
+  return read.value.issuers;
+}
 
 /** The tokens of a job of acme/app, each of another number. */
 const tokens: TokenSource = (aud) => issuer.sign({ ...githubClaims, aud });
@@ -117,6 +121,39 @@ describe('a job that has a token and no certificate of ours', () => {
       message: expect.stringMatching(why),
     });
   });
+});
+
+it('a job is let in no longer by a key that its issuer has taken back, though its token was known', async () => {
+  const tls = {
+    cert: readFileSync(pki.files('gate').cert, 'utf8'),
+    key: readFileSync(pki.files('gate').key, 'utf8'),
+  };
+  const server = await serve(() => ({ body: JSON.stringify({ keys: theirs.keys }) }), tls);
+  const theirs = await TestIssuer.make('https://ci.example', 'ES256');
+  const ca = readFileSync(pki.files('gate').ca, 'utf8');
+  const fetch = { jwks_uri: `${server.url}/jwks`, ca, max_stale_sec: 600 };
+  await test.publish({ issuers: issuersOf({ ...theirs.described(), kind: 'generic', fetch }) });
+  const given = new Map<string, string>();
+  const end = Math.floor(Date.now() / 1000) + 3000;
+  const client = await job(async (aud) => {
+    const token = given.get(aud) ?? (await theirs.sign({ ...githubClaims, aud, exp: end }));
+    given.set(aud, token);
+    return token;
+  });
+  expect(await client.principal()).toBe(githubPrincipal);
+  theirs.keys.splice(0);
+  await theirs.rotate();
+  // What was fetched is good for ten minutes, and no opened token for longer.
+  expect(await client.principal()).toBe(githubPrincipal);
+  expect(server.asked).toHaveLength(1);
+  test.clock.advance(600_000);
+  await expect(client.principal()).rejects.toMatchObject({
+    code: 'CREDENTIALS_INVALID',
+    message: expect.stringMatching(/none of its issuer’s any more/),
+  });
+  test.clock.advance(-600_000);
+  server.close();
+  await test.publish({ issuers: issuersOf(issuer.pinned()) });
 });
 
 describe('what else comes without a certificate of ours', () => {

@@ -3095,6 +3095,14 @@ const exported: readonly Mutant[] = [
     red: 'is for auditors to read where it is evidence',
   },
   {
+    name: 'token-of-a-key-that-is-gone',
+    file: `${gate}/traffic/token-caller.ts`,
+    before: 'await checkStillItsKey(known, door.issuers(), door.issuerKeys);',
+    after: '',
+    tests: ['tests/integration/tokens.test.ts'],
+    red: 'a job is let in no longer by a key that its issuer has taken back',
+  },
+  {
     name: 'revoked-person-in-a-bundle',
     file: 'packages/common/src/audit-bundle/approvals.ts',
     before: 'const people = [identity, ...also]',

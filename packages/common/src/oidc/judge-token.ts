@@ -5,7 +5,7 @@ import { parseIdentity, toIdentityUri, toPart } from '../identity/index.ts';
 // Types alone: who verifies receipts has no YAML.
 import type { Issuer, IssuerKey } from '../owners/index.ts';
 import { tokenAudience } from './audience.ts';
-import { checkAlgorithm, findIssuer, type OpenedToken } from './open-token.ts';
+import { checkAlgorithm, findIssuer, isSameKey, type OpenedToken } from './open-token.ts';
 import { refusedToken } from './read-token.ts';
 
 /** What a token is held against. */
@@ -65,12 +65,8 @@ export function judgeToken(token: OpenedToken, context: TokenContext): TokenIden
 
 // The owners may have taken the key away since.
 function checkStillPinned(key: IssuerKey, { jwks }: Issuer): void {
-  if (jwks === undefined || jwks.keys.some((it) => isSame(it, key))) return;
+  if (jwks === undefined || jwks.keys.some((it) => isSameKey(it, key))) return;
   throw refusedToken('the owners have taken its issuer’s key out of issuers.yaml');
-}
-
-function isSame(one: IssuerKey, other: IssuerKey): boolean {
-  return (['kty', 'kid', 'n', 'e', 'crv', 'x', 'y'] as const).every((name) => one[name] === other[name]);
 }
 
 // One audience, and no other beside it: a token that is good elsewhere, too, is one that somebody else may have.

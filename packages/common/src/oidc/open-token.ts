@@ -39,6 +39,25 @@ export async function openToken(
   }
 }
 
+/**
+ * Whether the key that has opened a token is still its issuer's, for who keeps what was opened: as the owners pin it, or as it
+ * was fetched last. Rejects with SUBMISSION_INVALID where it is not, or cannot be known.
+ */
+export async function checkStillItsKey(
+  token: OpenedToken,
+  issuers: readonly Issuer[] | undefined,
+  keys: IssuerKeys,
+): Promise<void> {
+  const found = await keys.find(findIssuer(token.issuer, issuers), token.keyId);
+  if (found.some((it) => isSameKey(it, token.key))) return;
+  throw refusedToken('the key that signed it is none of its issuer’s any more');
+}
+
+/** Whether two are one key, under one id. */
+export function isSameKey(one: IssuerKey, other: IssuerKey): boolean {
+  return (['kty', 'kid', 'n', 'e', 'crv', 'x', 'y'] as const).every((name) => one[name] === other[name]);
+}
+
 /** The issuer of this name, to the letter. Throws SUBMISSION_INVALID. */
 export function findIssuer(name: string, issuers: readonly Issuer[] | undefined): Issuer {
   const found = issuers?.find((it) => it.issuer === name);

@@ -2,6 +2,7 @@ import { sha256Hex } from '@csc-fleet/common/encoding';
 import { CscError, isCscError } from '@csc-fleet/common/errors';
 import { parseIdentity } from '@csc-fleet/common/identity';
 import {
+  checkStillItsKey,
   type IssuerKeys,
   judgeToken,
   maxTokenLength,
@@ -41,7 +42,11 @@ export function createTokenCallers(
     // By its hash: the token itself is kept nowhere.
     const name = sha256Hex(Buffer.from(text));
     const known = opened.get(name);
-    if (known !== undefined) return known;
+    if (known !== undefined) {
+      // Its issuer may have taken the key back since. The keys are at hand, but for when they are asked for anew.
+      await checkStillItsKey(known, door.issuers(), door.issuerKeys);
+      return known;
+    }
     const token = await openToken(text, door.issuers(), door.issuerKeys);
     if (isCscError(token)) throw token;
     const [oldest] = opened.keys();
