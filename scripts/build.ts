@@ -14,6 +14,14 @@ import {
 import { basename, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { build, type Plugin } from 'esbuild';
+import { banner, loadLate } from './bundle/load-late.ts';
+import {
+  checkRewritten,
+  withoutDescriptions,
+  withoutPrograms,
+  withoutUnasked,
+  x509Apart,
+} from './bundle/rewrites.ts';
 
 const root = fileURLToPath(new URL('../', import.meta.url));
 const source = `${root}packages/cli/src`;
@@ -32,52 +40,6 @@ const commandsApart: Plugin = {
   },
 };
 
-// Commander starts programs for commands that are programs of their own; csc has none, and node:child_process takes 2 ms.
-const withoutPrograms: Plugin = {
-  name: 'without programs',
-  setup: ({ onLoad }) => {
-    onLoad({ filter: /node_modules\/commander\/lib\/command\.js$/ }, ({ path }) => {
-      const text = readFileSync(path, 'utf8');
-      const contents = text.replace("import childProcess from 'node:child_process';\n", '');
-      if (contents === text) throw new Error(`${path} does not import node:child_process as it did`);
-      return { contents, loader: 'js' };
-    });
-  },
-};
-
-// What schemas are described with, JSON Schema alone is made from: csc schema. Each description is a copy of its schema, of which
-// there are hundreds, and anything that starts makes them all.
-const withoutDescriptions: Plugin = {
-  name: 'without descriptions',
-  setup: ({ onLoad }) => {
-    onLoad({ filter: /node_modules\/zod\/v4\/classic\/schemas\.js$/ }, ({ path }) => {
-      const text = readFileSync(path, 'utf8');
-      const contents = text.replace(describe, '$1        return this;\n    },\n');
-      if (contents === text) throw new Error(`${path} does not describe schemas as it did`);
-      return { contents, loader: 'js' };
-    });
-  },
-};
-const describe =
-  /( {4}meta\(\.\.\.args\) \{\n)[^}]*core\.globalRegistry\.add\(cl, args\[0\]\);\n {8}return cl;\n {4}\},\n/;
-
-// A schema that nothing in a bundle asks for is not made: a third of those that a run would make are of files of a fleet. Making
-// one does nothing else, which a bundler cannot know of a call.
-const withoutUnasked: Plugin = {
-  name: 'without unasked schemas',
-  setup: ({ onLoad }) => {
-    onLoad({ filter: /packages\/\w+\/src\/.*\.ts$/ }, ({ path }) => {
-      const text = readFileSync(path, 'utf8');
-      return /^import .*'zod';$/m.test(text)
-        ? { contents: text.replace(madeByCall, '$1/* @__PURE__ */ (() => $2)();'), loader: 'ts' }
-        : undefined;
-    });
-  },
-};
-
-// As formatted: what a statement at the margin goes on with is indented, or closes a bracket.
-const madeByCall = /^((?:export )?const \w+ =\s+)(\w+(?:\s*\.\w+)*\((?:.*\n(?=[\s)}\]]))*.*\));$/gm;
-
 // What the quickest commands load on occasion alone is beside them: in the same file it would be read each time, and everything that
 // it shares with the rest be wrapped in functions. It has its own copy of that, classes included: what it throws is not theirs.
 const quickest = ['check.ts', 'run.ts'].map(bundleOf);
@@ -94,18 +56,6 @@ const occasionsApart: Plugin = {
       occasional.set(name, found.path);
       return { path: `./${name}.cjs`, external: true };
     });
-  },
-};
-
-// What verifying loads of X.509 where a CA has name constraints, and at once: beside them all. In one file, as a library of another
-// copy does not know its types.
-const x509Apart: Plugin = {
-  name: 'X.509 apart',
-  setup: ({ onLoad, onResolve }) => {
-    onLoad({ filter: /\/evidence\/node-x509\.ts$/ }, () => ({
-      contents: "export const loadX509 = () => require('./apart-x509.cjs').loadX509();",
-    }));
-    onResolve({ filter: /^\.\/apart-x509\.cjs$/ }, ({ path }) => ({ path, external: true }));
   },
 };
 
@@ -127,22 +77,7 @@ mkdirSync(dist, { recursive: true });
 const entries = Object.fromEntries(commands.map((file) => [bundleOf(file), `${source}/commands/${file}`]));
 const describes = bundleOf('schema.ts');
 const { [describes]: describing = '', ...others } = entries;
-// Node's own modules take 1 to 10 ms each, and what is asked of a command is mostly answered without half of them: they are loaded
-// by the first use of something in them. Not in services, which use them all, and often.
-const isLate =
-  /(?<== ?)require\("node:(?:child_process|crypto|dns\/promises|fs\/promises|https?|net|sqlite|stream|timers\/promises|tls|zlib)"\)/g;
-const late = `const $late=name=>{let made;return new Proxy({},{get:(_,key)=>(made??=require(name))[key]})};`;
 const services = ['gate.ts', 'executor.ts'].map(bundleOf);
-
-function loadLate(folder: string): void {
-  for (const file of readdirSync(folder).filter((name) => name.endsWith('.cjs'))) {
-    if (services.includes(basename(file, '.cjs'))) continue;
-    const text = readFileSync(`${folder}/${file}`, 'utf8');
-    const at = text.indexOf('const $url=');
-    const lazy = text.replace(isLate, (call) => call.replace('require', '$late'));
-    if (lazy !== text) writeFileSync(`${folder}/${file}`, lazy.slice(0, at) + late + lazy.slice(at));
-  }
-}
 
 const bundle = (entryPoints: Record<string, string>, plugins: Plugin[]) =>
   build({
@@ -162,9 +97,7 @@ const bundle = (entryPoints: Record<string, string>, plugins: Plugin[]) =>
     // Bundled packages look for their protobuf files in ../../proto from where they were, our own code beside itself:
     // both find the bundle's proto folder.
     define: { 'import.meta.url': '$url', __dirname: '$dirname' },
-    banner: {
-      js: "const $url=require('node:url').pathToFileURL(__filename).href,$dirname=__dirname+'/build/src';",
-    },
+    banner: { js: banner },
     logLevel: 'warning',
   });
 await bundle({ [describes]: describing }, []);
@@ -183,7 +116,8 @@ await bundle(
   [withoutDescriptions],
 );
 
-loadLate(dist);
+loadLate(dist, services);
+checkRewritten();
 
 const protos = {
   proto: 'proto',

@@ -10,14 +10,20 @@ const {
   openSync,
   readdirSync,
   readFileSync,
+  readSync,
+  renameSync,
+  rmSync,
+  writevSync,
 } = require('node:fs');
-const { readSync, renameSync, rmSync, writevSync } = require('node:fs');
 const { basename, dirname, join } = require('node:path');
 const { Script } = require('node:vm');
 
-// A process adds what those before it have not called; after so many, or once that is little, only one in sixteen looks again.
+// A process adds what those before it have not called; after so many, or once that is little (a tenth more), only one in sixteen looks
+// again, and what it finds is written where it is worth a write.
 const generations = 3;
 const oneIn = 16;
+const isLittle = (had, has) => has < had * 1.1;
+const isWorthAWrite = (had, has) => has >= had * 1.02;
 // Of each file: as it is in other versions, for other versions of Node, and under other flags.
 const mostKept = 6;
 // How much there is in all, the generation, and which file it was compiled from.
@@ -114,10 +120,10 @@ function mayHaveMore({ identity, generation }) {
 
 function keep(folder, { script, identity, path, generation, size }) {
   const data = script.createCachedData();
-  if (generation >= generations && data.length < size * 1.02) return;
+  if (generation >= generations && !isWorthAWrite(size, data.length)) return;
   const header = Buffer.alloc(identityAt);
   header.writeUInt32LE(headerBytes + data.length, 0);
-  header.writeUInt32LE(data.length < size * 1.1 ? generations : generation + 1, 4);
+  header.writeUInt32LE(isLittle(size, data.length) ? generations : generation + 1, 4);
   mkdirSync(folder, { recursive: true, mode: 0o700 });
   const made = `${path}.${process.pid}.new`;
   const fd = openSync(made, 'w', 0o600);
