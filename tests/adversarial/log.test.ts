@@ -754,6 +754,28 @@ describe('a client that nobody has given the key of the log', () => {
     expect([(await seen.seenOf(place(own))).owed, warnings]).toEqual([[], []]);
   });
 
+  it('hears that a gate shows no entry of its log, or no log at all, though it has handed out receipts: once', async () => {
+    let other: Prove | undefined;
+    const own = await stage({}, (prove) => (call) => (other ?? prove)(call));
+    const none = { checkpoint: Buffer.alloc(0), consistency: [], proofs: [], unknownExecutionIds: [] };
+    for (const [logVkey, said] of [
+      [vkey, /shows no entry of its log .* and has handed out 1 receipts that must be in it/],
+      ['', /shows no log of receipts/],
+    ] as const) {
+      other = async () => ({ ...none, logVkey });
+      const warnings: string[] = [];
+      const one = own.client({
+        ...{ vkey: undefined, seen: memory(), now: () => own.test.clock.now() },
+        onWarning: (it: string) => void warnings.push(it),
+      });
+      for (const _ of [1, 2, 3]) {
+        await one.getReceipt(await own.ran());
+        own.test.clock.advance(120_000);
+      }
+      expect(warnings).toEqual([expect.stringMatching(said)]);
+    }
+  });
+
   it('sees that the log is another of the same key; and is not refused by a gate that is behind', async () => {
     let other: Prove | undefined;
     const { own, one, seen, warnings } = await acquainted({}, (prove) => (call) => (other ?? prove)(call));

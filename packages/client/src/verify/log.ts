@@ -162,6 +162,8 @@ interface LogPorts {
   /** Who asks where. */
   readonly place: string;
   readonly onWarning: (message: string) => void;
+  /** What was warned of, and need not be again. */
+  readonly told: Set<'empty log' | 'no log'>;
   readonly now: () => Date;
 }
 
@@ -181,7 +183,7 @@ const patienceMs = 1_500;
 export function openLogCheck({ seen = createSeenLogs(), ...options }: LogOptions, place: string): LogCheck {
   const { vkey, witnessVkeys, quorum, onWarning = () => {}, now = () => new Date() } = options;
   const trust = vkey === undefined ? undefined : toLogTrust({ vkey, witnessVkeys, quorum });
-  const ports: LogPorts = { trust, seen, place, onWarning, now };
+  const ports: LogPorts = { trust, seen, place, onWarning, told: new Set(), now };
   return {
     wanted: async () => {
       const { met, isDue } = await remember(ports);
@@ -410,7 +412,10 @@ async function judge(
   if (answer.checkpoint.length === 0) {
     if (before !== undefined) return accuse(`it had ${before.size} entries, and is gone`, owed);
     checkNotAccused(met, 'the gate shows none now');
-    if (trust === undefined) return true;
+    if (trust === undefined) {
+      if (owed.length > 0) warnOnce(ports, 'empty log', shownEmpty(log.name, owed));
+      return true;
+    }
     throw new CscError('LOG_MISSING', `the gate keeps no log of receipts, and ${log.name} is demanded`);
   }
   let missing: readonly OwedReceipt[];
@@ -460,6 +465,19 @@ async function judge(
   return true;
 }
 
+// A gate that is behind says so, and shows none that is empty: each that has signed a receipt has an entry of it.
+const shownEmpty = (name: string, owed: readonly OwedReceipt[]): string =>
+  `the gate shows no entry of its log ${name}, and has handed out ${owed.length} receipts that must be in it: what it leaves out, nobody sees. Ask its owners, and pin its key (--log-vkey)`;
+const keptNone =
+  'the gate shows no log of receipts, as gates of an early release: what it hides of what ran, nobody sees. Bring it up to date, and pin the key of its log (--log-vkey)';
+
+// It is so with each receipt, until somebody looks after it.
+function warnOnce({ told, onWarning }: LogPorts, what: 'empty log' | 'no log', message: string): void {
+  if (told.has(what)) return;
+  told.add(what);
+  onWarning(message);
+}
+
 const begunAnew =
   'unless the owners have begun it anew, the gate hides what it had shown. Where they have, let them say so';
 const wasSetBack =
@@ -480,7 +498,10 @@ async function meet(ports: LogPorts, met: Met, answer: ProveReceiptsResponse): P
     met,
     logVkey === '' ? 'the gate shows none now' : `the gate shows one of the key ${logVkey} now`,
   );
-  if (logVkey === '') return true;
+  if (logVkey === '') {
+    warnOnce(ports, 'no log', keptNone);
+    return true;
+  }
   const log = toLog(logVkey);
   const shown = answer.checkpoint.toString();
   // None yet: there is nothing in it.
