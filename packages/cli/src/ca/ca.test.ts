@@ -552,6 +552,61 @@ describe('renewal', () => {
     expect(at(0.99)).toBeUndefined();
   });
 
+  it('is seen beforehand to be impossible where its folder takes no files, and the CA is asked for nothing', async () => {
+    const disk = new SmallDisk(join(root, 'read-only'), 1024 * 1024);
+    const state = join(root, 'read-only-state');
+    try {
+      writeFileSync(join(root, 'pinned-keys.json'), '{"keys":[]}');
+      const places = { gate: join(disk.path, 'gate'), executor: join(disk.path, 'host') };
+      const rest = { gate: 'localhost:1', gateKeys: join(root, 'pinned-keys.json'), policies: root } as const;
+      const options = { ca: address, again: false, mode: 'local', ...rest } as const;
+      for (const role of ['gate', 'executor'] as const) {
+        const hosts = role === 'gate' ? ['localhost'] : [];
+        const token = await tokenFor(fresh(), { role, hosts, labels: {} });
+        await joinCa({ ...options, role, token, dir: places[role], stateDir: join(state, role) });
+      }
+      const listen = join(places.gate, 'gate.yaml');
+      writeFileSync(listen, readFileSync(listen, 'utf8').replace('0.0.0.0:7443', '127.0.0.1:0'));
+      const [policy, bindings] = [join(places.gate, 'sample.yaml'), join(places.gate, 'bindings.yaml')];
+      writeFileSync(policy, JSON.stringify({ ...samplePolicy(), name: 'sample' }));
+      writeFileSync(bindings, bindingsText);
+      await csc([
+        'policy',
+        'init',
+        '--dir',
+        join(places.gate, 'policy-repository'),
+        '--local',
+        policy,
+        bindings,
+      ]);
+      disk.turn('ro');
+      const files = {
+        ca: join(places.gate, 'pki/ca.pem'),
+        cert: join(places.gate, 'pki/gate.pem'),
+        key: join(places.gate, 'pki/gate.key'),
+      };
+      const audit = () => readFileSync(join(config.stateDir, 'audit.jsonl'), 'utf8');
+      const before = audit();
+      const tls = new TlsSource(files);
+      expect(await codeOf(() => renewOnce({ address, tls, files }))).toBe('FILE_UNWRITABLE');
+      expect(audit()).toBe(before);
+      const check = (role: 'gate' | 'executor') =>
+        csc([role, '--config', join(places[role], `${role}.yaml`), '--check-config']);
+      for (const role of ['gate', 'executor'] as const) {
+        const { code, stderr } = await check(role);
+        expect({ code, stderr }).toEqual({
+          code: 78,
+          stderr: expect.stringContaining(
+            `where the CA renews ${join(places[role], `pki/${role}.pem`)}, cannot be written`,
+          ),
+        });
+      }
+    } finally {
+      disk.turn('rw');
+      disk.unmount();
+    }
+  });
+
   it('is refused after a revocation, which has the words for revoked.yaml', async () => {
     const [name, keys] = [fresh(), keyPair()];
     const { tls } = await ask(await tokenFor(name), keys);

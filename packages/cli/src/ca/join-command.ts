@@ -84,7 +84,7 @@ function toJson({ identity, labels, until, made, keys, config, caSha256, policyR
 function describe(
   joined: Joined,
   role: Role,
-  { dir, listen }: JoinFlags,
+  { dir, listen, stateDir }: JoinFlags,
   config: string | undefined,
 ): string {
   const { identity, labels, until, made, keys, caSha256, policyRootSha256 } = joined;
@@ -93,10 +93,10 @@ function describe(
     .join(', ');
   const next =
     role === 'gate' && joined.config !== undefined && policyRootSha256 === undefined
-      ? gateNext(dir, config ?? '', listen)
+      ? gateNext(dir, config ?? '', listen, stateDir)
       : config === undefined
         ? `Use it: csc submit … --pki ${dir} --as ${identity.slice(identity.lastIndexOf('/') + 1)}\n`
-        : `Run it:       csc ${role} --config ${config}\nOr for good:  deploy/systemd/csc-${role}.service, with its files in /etc/csc\n`;
+        : `Run it:       csc ${role} --config ${config}\nOr for good:  deploy/systemd/csc-${role}.service; docs/ca.md, "For good"\n`;
   return [
     `joined as ${plainLine(identity)}${said === '' ? '' : `, with the labels ${plainLine(said)}`}\n`,
     ...keys.map((path) => `made ${path}   (a private key, which stays here)\n`),
@@ -113,12 +113,12 @@ function describe(
 }
 
 // A gate has no policies yet, and hosts pin what it makes at its first start.
-function gateNext(dir: string, config: string, listen = ''): string {
+function gateNext(dir: string, config: string, listen = '', dataDir = joinPath(dir, 'data')): string {
   const [, port = '7443'] = /:(\d+)$/.exec(listen) ?? [];
   return `Next, here:    csc policy init --dir ${joinPath(dir, 'policy-repository')} --local --pki PKI --as NAME policies/inspect.yaml   (PKI and NAME of who is to submit; docs/policy-repository.md; for more than a trial, not on this machine)
 Then run it:   csc gate --config ${config}
 For hosts:     csc ca fleet --gate HOST:${port} --gate-keys gate-keys.json --policy-root root.json   where the CA runs, with copies of
-               ${joinPath(dir, 'data/gate-keys.json')} and ${joinPath(dir, 'policy-repository/root.json')}
-Or for good:   deploy/systemd/csc-gate.service, with its files in /etc/csc
+               ${joinPath(dataDir, 'gate-keys.json')} and ${joinPath(dir, 'policy-repository/root.json')}
+Or for good:   deploy/systemd/csc-gate.service; docs/ca.md, "For good"
 `;
 }

@@ -8,6 +8,7 @@ export {
 } from '../gen/csc/ca/v1/ca.ts';
 export { type JoinKeys, joinFleet, renewCertificate } from './client.ts';
 export {
+  checkRenewable,
   type Renewal,
   type RenewalOptions,
   renewalTime,

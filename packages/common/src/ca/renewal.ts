@@ -1,7 +1,8 @@
 import { createPrivateKey, X509Certificate } from 'node:crypto';
+import { dirname } from 'node:path';
 import { type Clock, systemClock } from '../encoding/index.ts';
 import { CscError, isCscError } from '../errors/index.ts';
-import { isPemText, type PemSource, readPem, replaceFile } from '../files/index.ts';
+import { checkWritableDirectory, isPemText, type PemSource, readPem, replaceFile } from '../files/index.ts';
 import { identityOfCertificate, validityOf } from '../identity/index.ts';
 import type { TlsFiles, TlsSource } from '../rpc/index.ts';
 import type { Log } from '../service/index.ts';
@@ -57,8 +58,7 @@ export function retryWait(certificate: X509Certificate, failures: number, random
  */
 export function startRenewal(options: RenewalOptions): Renewal {
   const { tls, log, files, clock = systemClock, random = Math.random } = options;
-  if (isPemText(files.cert))
-    throw new CscError('CONFIG_INVALID', 'ca: tls.cert must be the path of a file, which is then replaced');
+  checkIsFile(files.cert);
   const jitter = random();
   let failures = 0;
   let notBefore = 0;
@@ -118,6 +118,21 @@ export function startRenewal(options: RenewalOptions): Renewal {
   };
 }
 
+/**
+ * Tries whether certificates can be replaced where they are, and leaves nothing behind: who finds out as they are renewed has a third
+ * of their life left. Throws CONFIG_INVALID where one is given as a text, FILE_UNWRITABLE.
+ */
+export function checkRenewable(cert: PemSource, receiptCertificate?: string): void {
+  checkIsFile(cert);
+  for (const path of [String(cert), ...(receiptCertificate === undefined ? [] : [receiptCertificate])])
+    checkWritableDirectory(dirname(path), `${dirname(path)}, where the CA renews ${path},`);
+}
+
+function checkIsFile(cert: PemSource): void {
+  if (isPemText(cert))
+    throw new CscError('CONFIG_INVALID', 'ca: tls.cert must be the path of a file, which is then replaced');
+}
+
 const refusedNote = 'the CA does not renew the certificate';
 const maxPemBytes = 64 * 1024;
 
@@ -132,6 +147,8 @@ export async function renewOnce({
   receipts,
   withinMs,
 }: Omit<RenewalOptions, 'log'> & { readonly withinMs?: number }): Promise<X509Certificate> {
+  // Before the CA is asked, which would write down what it has issued for nobody.
+  checkRenewable(files.cert, receipts?.certificate);
   const key = createPrivateKey(readPem(files.key, 'key', maxPemBytes).bytes);
   const receiptKey =
     receipts === undefined

@@ -26,6 +26,10 @@ export async function checkExecutorConfig(
   checkPurpose(self.tls.material.own, 'client');
   const { stateDir, signingKey = join(stateDir, defaultKeyFile), secrets } = config;
   checkWritableDirectory(stateDir, `state_dir ${stateDir}`);
+  if (config.caAddress !== undefined) {
+    const { checkRenewable } = await import('@csc-fleet/common/ca');
+    checkRenewable(config.tls.cert, config.receiptCertificate);
+  }
   // One that is not there yet is made by the first start.
   if (config.signingKey !== undefined || existsSync(signingKey)) readCertifiedSigner(config, self);
   asConfig('secrets', () => secrets?.check?.());

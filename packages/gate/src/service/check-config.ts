@@ -23,6 +23,10 @@ export async function checkGateConfig(config: GateConfig): Promise<string[]> {
   toWitnesses(config.witnesses);
   const { dataDir, listen } = config;
   checkWritableDirectory(dataDir, `data_dir ${dataDir}`);
+  if (config.ca !== undefined && config.tls !== undefined) {
+    const { checkRenewable } = await import('@csc-fleet/common/ca');
+    checkRenewable(config.tls.cert);
+  }
   // Of a gate that runs, the address is its own.
   if (!isRunning(dataDir)) await checkFree(listen);
   return [...endings, ...warned];
