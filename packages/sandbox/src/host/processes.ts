@@ -148,9 +148,10 @@ function readStat(pid: number): ProcessStat | undefined {
 // Undefined of what is left to be waited for.
 function parseStat(text: string): ProcessStat | undefined {
   // The name in parentheses may hold anything, so the fields are counted from the last one on.
-  const [state = '', parent, ...rest] = text.slice(text.lastIndexOf(')') + 2).split(' ');
+  const fields = text.slice(text.lastIndexOf(')') + 2).split(' ', 20);
+  const [state = '', parent] = fields;
   if (state === 'Z' || state === 'X') return undefined;
-  return { state, parent: Number(parent), startTime: rest[17] ?? '' };
+  return { state, parent: Number(parent), startTime: fields[19] ?? '' };
 }
 
 /** A variable of the environment that a process was started with (proc_pid_environ(5)); undefined where it cannot be seen. */
