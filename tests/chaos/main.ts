@@ -25,8 +25,9 @@ const report = await runStorm({
   tell: (line) => console.log(line),
 });
 const { calls, keys, starts, receipts, visits, artifacts, errors, endings, wrong, struck } = report;
+const { logged, checkpoints } = report;
 console.log(
-  `\nseed ${seed}: ${struck.filter(({ missed }) => !missed).length} faults in ${seconds} s; ${keys} contracts in ${calls} calls, ${starts} starts, ${receipts} receipts of hosts; ${visits} answers over proxies, ${artifacts} artifacts hashed`,
+  `\nseed ${seed}: ${struck.filter(({ missed }) => !missed).length} faults in ${seconds} s; ${keys} contracts in ${calls} calls, ${starts} starts, ${receipts} receipts of hosts; ${visits} answers over proxies, ${artifacts} artifacts hashed; ${logged} receipts in the log, ${checkpoints} of its checkpoints met`,
 );
 console.log('how they ended:', endings);
 console.log('errors that calls ended with, each with its key and made again:', errors);

@@ -2,10 +2,12 @@ import { createHash } from 'node:crypto';
 import { existsSync, globSync, readdirSync, readFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { connect } from '@csc-fleet/client';
 import { verifyAsync } from '@noble/ed25519';
 import type { Ended, Entry } from './ledger.ts';
-import { type Host, hosts, type Scene } from './scene.ts';
+import { auditLog, type LogWatch } from './receipt-log.ts';
+import { cosignerOf, type Host, hosts, type Scene } from './scene.ts';
 import { artifactOf, workOf } from './work.ts';
 
 /** What is wrong, in words, and whose it is where that is known. */
@@ -25,6 +27,9 @@ export interface Books {
   readonly visits: number;
   /** Hashes of what jobs left that receipts have. */
   readonly artifacts: number;
+  /** Receipts in the gate's log, and how many of its checkpoints were met meanwhile. */
+  readonly logged: number;
+  readonly checkpoints: number;
   readonly errors: Readonly<Record<string, number>>;
   readonly endings: Readonly<Record<string, number>>;
   readonly wrong: readonly Wrong[];
@@ -84,8 +89,17 @@ export function readLedger(path: string): Entry[] {
     .map((line) => JSON.parse(line));
 }
 
-/** Holds what clients, hosts and gate have written down against each other. All must be at rest, and the gate up. */
-export async function audit(scene: Scene, ledger: readonly Entry[]): Promise<Books> {
+/**
+ * Holds what clients, hosts and gate have written down against each other. All must be at rest, and the gate up.
+ * @param log as it was met
+ * @param restSec how long the gate may take to have everything in its log, and cosigned
+ */
+export async function audit(
+  scene: Scene,
+  ledger: readonly Entry[],
+  log: LogWatch,
+  restSec: number,
+): Promise<Books> {
   const wrong: Wrong[] = [];
   const starts = readFileSync(scene.place.witness, 'utf8')
     .split('\n')
@@ -117,8 +131,13 @@ export async function audit(scene: Scene, ledger: readonly Entry[]): Promise<Boo
   for (const [key, entries] of byKey) auditCalls(key, entries, idOf, wrong);
   await auditOutput(scene, receiptOf, idOf, wrong);
   auditStores(scene, wrong);
-  for (const party of [scene.gate, ...Object.values(scene.executors)])
-    for (const what of party.ownEnds) wrong.push({ what });
+  const hashes = own.map(
+    ({ bytes, receipt }) => [sha256(bytes), `the receipt of ${receipt.execution_id}`] as const,
+  );
+  const logged = await auditLog(scene, log, new Map(hashes), restSec);
+  for (const what of logged.wrong) wrong.push({ what });
+  await auditByCsc(scene, restSec, wrong);
+  for (const party of scene.parties) for (const what of party.ownEnds) wrong.push({ what });
   const errors = counted(ledger.flatMap(({ end }) => (end.kind === 'error' ? [end.code] : [])));
   const endings = counted(
     [...byKey.values()].flatMap((entries) => {
@@ -133,6 +152,8 @@ export async function audit(scene: Scene, ledger: readonly Entry[]): Promise<Boo
     receipts: own.length,
     visits: scene.served(),
     artifacts: own.flatMap(({ receipt }) => receipt.artifacts ?? []).length,
+    logged: logged.size,
+    checkpoints: log.met.size,
     errors: Object.fromEntries(errors),
     endings: Object.fromEntries(endings),
     wrong,
@@ -235,6 +256,28 @@ async function readReceipts({ fleet, stateDir }: Scene, wrong: Wrong[]): Promise
     }
   }
   return found;
+}
+
+// As an auditor does, with what the witness has cosigned: it may still have to be asked.
+async function auditByCsc({ fleet, dataDir }: Scene, restSec: number, wrong: Wrong[]): Promise<void> {
+  const log = join(dataDir(), 'log');
+  const witness = join(cosignerOf(fleet.directory), 'witness.vkey');
+  const until = performance.now() + restSec * 1000;
+  for (const host of hosts) {
+    const args = [
+      ...['audit', 'verify', join(fleet.directory, `receipts-${host}`)],
+      ...['--executor-keys', join(fleet.directory, `keys-${host}.json`)],
+      ...['--log', join(log, 'tree'), '--log-vkey', join(log, 'log.vkey'), '--witness-vkey', witness],
+      ...['--remember', join(fleet.directory, 'audited-logs.json')],
+    ];
+    let verified = await fleet.csc(args);
+    while (verified.code === 69 && performance.now() < until) {
+      await sleep(500);
+      verified = await fleet.csc(args);
+    }
+    if (verified.code !== 0)
+      wrong.push({ what: `csc audit verify of host ${host}: ${verified.stdout}${verified.stderr}` });
+  }
 }
 
 function readKeys(ring: string): Map<string, Buffer> {

@@ -289,6 +289,15 @@ export const faults: readonly Fault[] = [
     };
   }),
   ofGate(
+    'witness: kill -9',
+    2,
+    (random) => {
+      const away = seconds(random, 0, 4);
+      return { said: `back after ${away} s`, strike: ({ cosigner }) => killAndRestart(cosigner, away) };
+    },
+    'witness',
+  ),
+  ofGate(
     'gate: disk full',
     2,
     (random) => {
@@ -454,11 +463,10 @@ export const faults: readonly Fault[] = [
 
 /** Undoes what any fault does, whether or not it has: what was cut off in the middle as well. */
 export async function mendAll(scene: Scene): Promise<void> {
-  const parties = [scene.gate, ...Object.values(scene.executors)];
   for (const link of [...Object.values(scene.links), scene.clientLink]) link.mend();
   for (const disk of Object.values(scene.disks)) disk.makeRoom();
   scene.setClock(0);
-  for (const party of parties) {
+  for (const party of scene.parties) {
     party.signal('SIGCONT');
     party.start();
   }

@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { Fleet, jobUid } from '@csc-fleet/test-kit/fleet';
 import { freePort } from '@csc-fleet/test-kit/free-port';
+import { csc } from '@csc-fleet/test-kit/process';
 import { SmallDisk } from '@csc-fleet/test-kit/small-disk';
 import { LinkProxy } from './link-proxy.ts';
 import { Party } from './party.ts';
@@ -35,6 +36,10 @@ export interface Scene extends AsyncDisposable {
   served(): number;
   readonly gate: Party;
   readonly executors: Readonly<Record<Host, Party>>;
+  /** The witness that cosigns the gate's log of receipts. */
+  readonly cosigner: Party;
+  /** All that can be killed. */
+  readonly parties: readonly Party[];
   /** Between an executor and the gate. */
   readonly links: Readonly<Record<Host, LinkProxy>>;
   /** Between clients and the gate. */
@@ -56,22 +61,26 @@ export async function setScene({ diskBytes, slots, fakeClock, hasLauncher }: Sce
   const server = await serveAnswers();
   const egress = [`localhost:${server.port}`];
   const disks: Partial<Record<Host | 'gate', SmallDisk>> = {};
+  const witnessAddress = `127.0.0.1:${await freePort()}`;
+  const gateConfig: Record<string, unknown> = {
+    limits: { requests_per_sec: 100_000, burst: 100_000, concurrent_calls: 1000 },
+    heartbeat_interval_sec: 1,
+    executor_lost_after_sec: 12,
+  };
   const fleet = new Fleet(
     {
       executors: hosts.map((name) => ({ name })),
       clients: [...principals.slice(1), 'warden'],
-      prepare: (directory) => {
+      prepare: async (directory) => {
         for (const name of ['gate', ...hosts] as const)
           disks[name] = new SmallDisk(
             join(directory, name === 'gate' ? 'gate' : `executor-${name}`),
             diskBytes,
           );
+        const { stdout } = await csc(['witness', 'init', cosignerOf(directory), '--name', 'witness.test/w1']);
+        gateConfig['witnesses'] = [{ url: `http://${witnessAddress}`, vkey: stdout.trim() }];
       },
-      gate: {
-        limits: { requests_per_sec: 100_000, burst: 100_000, concurrent_calls: 1000 },
-        heartbeat_interval_sec: 1,
-        executor_lost_after_sec: 12,
-      },
+      gate: gateConfig,
       policy: { network: 'allowlisted', allowed_egress_hosts: egress },
     },
     port,
@@ -112,12 +121,21 @@ export async function setScene({ diskBytes, slots, fakeClock, hasLauncher }: Sce
     log: join(fleet.directory, 'gate.log'),
   });
   const executors = { one: executor('one'), two: executor('two') };
+  const logKey = join(fleet.directory, 'gate/log/log.vkey');
+  const cosigner = new Party({
+    name: 'witness',
+    args: ['witness', 'serve', cosignerOf(fleet.directory), '--log', logKey, '--listen', witnessAddress],
+    log: join(fleet.directory, 'witness.log'),
+  });
+  const parties = [gate, ...Object.values(executors), cosigner];
   return {
     fleet,
     place: { workspace: fleet.workspace, witness, artifacts, server: server.port },
     served: () => server.served,
     gate,
     executors,
+    cosigner,
+    parties,
     links,
     clientLink,
     disks: disks as Record<Host | 'gate', SmallDisk>,
@@ -125,7 +143,6 @@ export async function setScene({ diskBytes, slots, fakeClock, hasLauncher }: Sce
     stateDir: (host) => join(fleet.directory, `executor-${host}`),
     setClock: (seconds) => writeFileSync(clock, `${seconds < 0 ? '' : '+'}${seconds}s\n`),
     [Symbol.asyncDispose]: async () => {
-      const parties = [gate, ...Object.values(executors)];
       for (const party of parties) party.signal('SIGCONT');
       await Promise.all(parties.map((it) => it.end('SIGKILL')));
       await Promise.all([one, two, clientLink].map((it) => it[Symbol.asyncDispose]()));
@@ -136,10 +153,18 @@ export async function setScene({ diskBytes, slots, fakeClock, hasLauncher }: Sce
   };
 }
 
-/** Resolves once the gate listens and both executors are connected. */
-export async function startAll({ gate, executors }: Scene): Promise<void> {
+/** What the witness has of its own. */
+export function cosignerOf(directory: string): string {
+  return join(directory, 'cosigner');
+}
+
+/** Resolves once the gate and the witness of its log listen, and both executors are connected. */
+export async function startAll({ gate, executors, cosigner }: Scene): Promise<void> {
   gate.start();
   await gate.logged(/listening/i, 0);
+  // The gate has made the key of its log.
+  cosigner.start();
+  await cosigner.logged(/listening/i, 0);
   for (const executor of Object.values(executors)) executor.start();
   await Promise.all(Object.values(executors).map((it) => it.logged(/"msg":"connected/, 0)));
 }

@@ -8,6 +8,7 @@ import { audit, auditLeftovers, type Books, readLedger, unsettled, type Wrong } 
 import { faults as allFaults, type Blow, type Fault, mendAll } from './faults.ts';
 import type { ClientsConfig, Entry } from './ledger.ts';
 import { createRandom } from './random.ts';
+import { LogWatch } from './receipt-log.ts';
 import { hosts, principals, type Scene, setScene, startAll } from './scene.ts';
 
 export interface StormOptions {
@@ -54,6 +55,7 @@ export async function runStorm(options: StormOptions): Promise<StormReport> {
   await using _ = scene;
   await startAll(scene);
   const clients = new Clients(scene, options);
+  const log = new LogWatch(scene);
   try {
     await clients.ready();
     const struck = await strikeAll(scene, options);
@@ -62,14 +64,16 @@ export async function runStorm(options: StormOptions): Promise<StormReport> {
     await clients.finish(options.restSec);
     const left = await atRest(scene, options.restSec);
     const ledger = readLedger(clients.ledger);
-    const books = await audit(scene, ledger);
+    const books = await audit(scene, ledger, log, options.restSec);
     await Promise.all(Object.values(scene.executors).map((it) => it.end('SIGTERM')));
     await scene.gate.end('SIGTERM');
+    await scene.cosigner.end('SIGTERM');
     const wrong = [...books.wrong, ...left, ...auditLeftovers(scene)].map((it) => withSpan(it, ledger));
     if (wrong.length > 0 && options.evidence !== undefined)
       keepEvidence(scene, clients.ledger, options.evidence);
     return { ...books, wrong, struck };
   } finally {
+    log.stop();
     await clients.kill();
   }
 }
