@@ -557,8 +557,13 @@ describe('renewal', () => {
     const state = join(root, 'read-only-state');
     try {
       writeFileSync(join(root, 'pinned-keys.json'), '{"keys":[]}');
+      const policies = join(root, 'plain-policies');
+      mkdirSync(policies);
+      const [policy, bindings] = [join(policies, 'sample.yaml'), join(policies, 'bindings.yaml')];
+      writeFileSync(policy, JSON.stringify({ ...samplePolicy(), name: 'sample' }));
+      writeFileSync(bindings, bindingsText);
       const places = { gate: join(disk.path, 'gate'), executor: join(disk.path, 'host') };
-      const rest = { gate: 'localhost:1', gateKeys: join(root, 'pinned-keys.json'), policies: root } as const;
+      const rest = { gate: 'localhost:1', gateKeys: join(root, 'pinned-keys.json'), policies } as const;
       const options = { ca: address, again: false, mode: 'local', ...rest } as const;
       for (const role of ['gate', 'executor'] as const) {
         const hosts = role === 'gate' ? ['localhost'] : [];
@@ -567,9 +572,6 @@ describe('renewal', () => {
       }
       const listen = join(places.gate, 'gate.yaml');
       writeFileSync(listen, readFileSync(listen, 'utf8').replace('0.0.0.0:7443', '127.0.0.1:0'));
-      const [policy, bindings] = [join(places.gate, 'sample.yaml'), join(places.gate, 'bindings.yaml')];
-      writeFileSync(policy, JSON.stringify({ ...samplePolicy(), name: 'sample' }));
-      writeFileSync(bindings, bindingsText);
       await csc([
         'policy',
         'init',
