@@ -344,7 +344,7 @@ const audits: readonly Mutant[] = [
     file: `${gate}/rpc/methods.ts`,
     before: 'audit: readable(methods.audit),',
     after: 'audit: methods.audit,',
-    tests: [`${gate}/read/look-up.test.ts`],
+    tests: [`${gate}/audit/read-audit.test.ts`],
     red: 'is for admins alone',
   },
   {
@@ -352,7 +352,7 @@ const audits: readonly Mutant[] = [
     file: `${gate}/audit/read-audit.ts`,
     before: 'if (fromSequence > 0 && asked < kept) {',
     after: 'if (fromSequence < 0) {',
-    tests: [`${gate}/read/look-up.test.ts`],
+    tests: [`${gate}/audit/read-audit.test.ts`],
     red: 'is forgotten with the receipts',
   },
 ];
@@ -372,7 +372,7 @@ const readers: readonly Mutant[] = [
     file: `${gate}/output/output-store.ts`,
     before: 'await entry?.log.then((log) => log.forget());',
     after: 'await entry?.log;',
-    tests: [`${gate}/read/look-up.test.ts`],
+    tests: [`${gate}/retention/retention.test.ts`],
     red: 'says so to whoever is reading',
   },
   {
@@ -1159,7 +1159,7 @@ const host: readonly Mutant[] = [
     before: "this.send({ $case: 'offer', value: { ...offer, number: this.#offers } });",
     after:
       "this.send({ $case: 'offer', value: { ...offer, number: this.#offers } }); this.confirm(offer.executionId, 'written');",
-    tests: [`${gate}/link/at-most-once.test.ts`],
+    tests: [`${gate}/link/offer-ahead.test.ts`],
     red: 'has the offer before it is on disk, and hears once it is; so from the queue',
   },
   {
@@ -1167,7 +1167,7 @@ const host: readonly Mutant[] = [
     file: `${gate}/schedule/scheduler.ts`,
     before: "    peer.confirm(executionId, 'void');\n",
     after: '',
-    tests: [`${gate}/link/at-most-once.test.ts`],
+    tests: [`${gate}/link/offer-ahead.test.ts`],
     red: 'hears that it never was where it is not written down, and has its slot back',
   },
   {
@@ -1175,7 +1175,7 @@ const host: readonly Mutant[] = [
     file: `${executor}/run/redeem.ts`,
     before: '    journal.redeem({',
     after: '    void journal.redeem({',
-    tests: [`${executor}/execute.test.ts`],
+    tests: [`${executor}/run/faults.test.ts`],
     red: 'lets nothing start before it is durable',
   },
   {
@@ -1807,7 +1807,7 @@ const fleet: readonly Mutant[] = [
     file: `${gate}/output/reader.ts`,
     before: 'Math.max(offset, this.#next.get(key) ?? this.#offset)',
     after: 'Math.max(offset, this.#next.get(key) ?? 0)',
-    tests: [`${gate}/read/look-up.test.ts`],
+    tests: [`${gate}/read/output.test.ts`],
     red: 'gives nothing from before the offset, wherever reading begins on the disk',
   },
   {
@@ -1856,7 +1856,7 @@ const fleet: readonly Mutant[] = [
     file: `${gate}/schedule/peers.ts`,
     before: "this.skew.isTooFar || this.shortage !== '';",
     after: 'this.skew.isTooFar;',
-    tests: [`${gate}/schedule/placement.test.ts`],
+    tests: [`${gate}/schedule/unfit-executor.test.ts`],
     red: 'is offered nothing, from its Hello on, says why, and is offered something once it has room',
   },
   {
@@ -1864,7 +1864,7 @@ const fleet: readonly Mutant[] = [
     file: `${gate}/schedule/peers.ts`,
     before: 'this.wentBack || this.skew.isTooFar ||',
     after: 'this.wentBack ||',
-    tests: [`${gate}/schedule/placement.test.ts`],
+    tests: [`${gate}/schedule/unfit-executor.test.ts`],
     red: 'by minutes takes nothing, and says so',
   },
   {
@@ -1872,7 +1872,7 @@ const fleet: readonly Mutant[] = [
     file: `${gate}/schedule/peers.ts`,
     before: '!this.#breakers.isOpen(peer.id, principal) &&',
     after: '',
-    tests: [`${gate}/schedule/placement.test.ts`],
+    tests: [`${gate}/schedule/unfit-executor.test.ts`],
     red: 'loses none of what comes to another, and gets no more of it',
   },
   {
@@ -1880,7 +1880,7 @@ const fleet: readonly Mutant[] = [
     file: `${gate}/link/take-refusal.ts`,
     before: 'if (!goesOn && !mayWait) return undefined;',
     after: 'if (!goesOn) return undefined;',
-    tests: [`${gate}/schedule/placement.test.ts`],
+    tests: [`${gate}/schedule/unfit-executor.test.ts`],
     red: 'keeps it waiting where no other could run it',
   },
   {
@@ -1888,7 +1888,7 @@ const fleet: readonly Mutant[] = [
     file: `${gate}/link/take-refusal.ts`,
     before: "return isNew && goesOn ? 'first' : 'last';",
     after: "return 'first';",
-    tests: [`${gate}/schedule/placement.test.ts`],
+    tests: [`${gate}/schedule/unfit-executor.test.ts`],
     red: 'has one that no host can start wait behind the others',
   },
   {
@@ -1944,7 +1944,7 @@ const fleet: readonly Mutant[] = [
     file: 'packages/executor/src/execute.ts',
     before: 'if (prepared.first.process !== undefined) await waitUntilReady(prepared.first);',
     after: '',
-    tests: ['packages/executor/src/execute.test.ts'],
+    tests: ['packages/executor/src/run/faults.test.ts'],
     red: 'a sandbox that did not come about spends no ticket',
   },
   {
@@ -1960,7 +1960,7 @@ const fleet: readonly Mutant[] = [
     file: 'packages/executor/src/run/redeem.ts',
     before: 'const tries = 4;',
     after: 'const tries = 1;',
-    tests: ['packages/executor/src/execute.test.ts'],
+    tests: ['packages/executor/src/run/faults.test.ts'],
     red: 'is built again',
   },
   {
@@ -2168,7 +2168,7 @@ const fleet: readonly Mutant[] = [
     file: `${gate}/rpc/methods.ts`,
     before: 'check(call.principal);',
     after: '',
-    tests: [`${gate}/read/look-up.test.ts`],
+    tests: [`${gate}/read/roles.test.ts`],
     red: 'is not for',
   },
   {
@@ -2176,7 +2176,7 @@ const fleet: readonly Mutant[] = [
     file: `${gate}/read/status.ts`,
     before: '(admin || row.principal === principal.uri)',
     after: 'true',
-    tests: [`${gate}/read/look-up.test.ts`],
+    tests: [`${gate}/read/roles.test.ts`],
     red: 'says what waits and for what',
   },
   {
@@ -2184,7 +2184,7 @@ const fleet: readonly Mutant[] = [
     file: `${gate}/read/look-up.ts`,
     before: 'if (request.allPrincipals) checkAdmin(bindings, principal);',
     after: '',
-    tests: [`${gate}/read/look-up.test.ts`],
+    tests: [`${gate}/read/roles.test.ts`],
     red: 'is everybody’s executions, as a list, and no more of them',
   },
   {
@@ -2192,7 +2192,7 @@ const fleet: readonly Mutant[] = [
     file: `${gate}/retention/retention.ts`,
     before: 'retention.receiptsDays * dayMs',
     after: 'retention.maxAgeDays * dayMs',
-    tests: [`${gate}/read/look-up.test.ts`],
+    tests: [`${gate}/retention/retention.test.ts`],
     red: 'keeps its receipt when its output goes',
   },
   {
@@ -2216,7 +2216,7 @@ const fleet: readonly Mutant[] = [
     file: `${gate}/schedule/scheduler.ts`,
     before: 'return this.#placed.sizeOf(principal) < this.#ports.owners.limitsOf(principal).running;',
     after: 'return this.#placed.sizeOf(principal) < Number.POSITIVE_INFINITY;',
-    tests: [`${gate}/schedule/placement.test.ts`],
+    tests: [`${gate}/schedule/sharing.test.ts`],
     red: 'have no more running than the owners let them',
   },
   {
@@ -2224,7 +2224,7 @@ const fleet: readonly Mutant[] = [
     file: `${gate}/schedule/scheduler.ts`,
     before: 'this.#coming.add(principal, executionId);',
     after: 'this.#coming.remove(principal);',
-    tests: [`${gate}/schedule/placement.test.ts`],
+    tests: [`${gate}/schedule/sharing.test.ts`],
     red: 'have no more waiting than the owners let them',
   },
   {
@@ -2240,7 +2240,7 @@ const fleet: readonly Mutant[] = [
     file: `${gate}/service/compose.ts`,
     before: '  if (dependencies.store === undefined) await loseIfRestored(parts, open);',
     after: '  await Promise.resolve(open);',
-    tests: [`${gate}/link/at-most-once.test.ts`],
+    tests: [`${gate}/link/reopened.test.ts`],
     red: 'comes back from its backup, and runs nothing again',
   },
   {
@@ -3091,7 +3091,7 @@ const exported: readonly Mutant[] = [
     file: 'packages/gate/src/execution/readers.ts',
     before: "hasRole(bindings, principal, ['auditor']) ? await",
     after: "!hasRole(bindings, principal, ['admin']) ? await",
-    tests: ['packages/gate/src/read/look-up.test.ts'],
+    tests: ['packages/gate/src/read/roles.test.ts'],
     red: 'is for auditors to read where it is evidence',
   },
   {
@@ -3827,7 +3827,7 @@ const joining: readonly Mutant[] = [
     file: 'packages/executor/src/link/linked-executor.ts',
     before: "if (ended !== undefined) throw new CscError('SANDBOX_UNAVAILABLE', ended);",
     after: "if (ended === '') throw new CscError('SANDBOX_UNAVAILABLE', ended);",
-    tests: ['packages/executor/src/execute.test.ts'],
+    tests: ['packages/executor/src/run/faults.test.ts'],
     red: 'could sign no verifiable receipt of',
   },
   {
@@ -3987,7 +3987,7 @@ const joining: readonly Mutant[] = [
     file: 'packages/executor/src/execute.ts',
     before: '  checkOutlast(admitted.contract);',
     after: '  void checkOutlast;',
-    tests: ['packages/executor/src/execute.test.ts'],
+    tests: ['packages/executor/src/run/faults.test.ts'],
     red: 'takes no run that may outlast its receipt certificate',
   },
   {
@@ -4003,7 +4003,7 @@ const joining: readonly Mutant[] = [
     file: 'packages/gate/src/link/connection.ts',
     before: 'const other = certified === undefined ? undefined : uncertifiedLabel(labels, certified);',
     after: 'const other = certified === undefined ? undefined : uncertifiedLabel({}, { ...labels });',
-    tests: ['packages/gate/src/link/at-most-once.test.ts'],
+    tests: ['packages/gate/src/link/connection.test.ts'],
     red: 'gets in with those, and with no other',
   },
   {

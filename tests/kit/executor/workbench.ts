@@ -2,6 +2,7 @@ import { chmodSync, existsSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { orThrow } from '@csc-fleet/common/errors';
 import { type PolicyDocument, parsePolicy } from '@csc-fleet/common/policy';
+import type { ReceiptV02 } from '@csc-fleet/common/receipt';
 import { createLocalLauncher, type Launcher } from '@csc-fleet/sandbox/launch';
 import { defaultCeiling } from '../../../packages/executor/src/admission/host-ceiling.ts';
 import { type Journal, openSqliteJournal } from '../../../packages/executor/src/journal/index.ts';
@@ -11,6 +12,7 @@ import {
   type ExecutorDeps,
   type ExecutorOptions,
 } from '../../../packages/executor/src/service/compose.ts';
+import { type CommandShort, makeContract } from '../contract.ts';
 import { policyMembers } from '../policy.ts';
 import { SmallDisk } from '../small-disk.ts';
 import { plainOwners } from './owners.ts';
@@ -28,6 +30,13 @@ export interface Workbench {
   /** That the state directory lies on, where a test asks for one. */
   readonly disk: SmallDisk | undefined;
   executor: Executor;
+  /** Has the gate offer a contract of these commands under its policy; gives the execution's id. */
+  offer(commands: readonly CommandShort[], overrides?: Parameters<typeof makeContract>[2]): string;
+  /** The same, until its receipt is there. */
+  run(
+    commands: readonly CommandShort[],
+    overrides?: Parameters<typeof makeContract>[2],
+  ): Promise<{ readonly executionId: string; readonly receipt: ReceiptV02 }>;
   /** Closes the executor and starts another one on the same state. */
   restart(): Promise<void>;
   close(): Promise<void>;
@@ -154,6 +163,11 @@ export async function openWorkbench(options: WorkbenchOptions = {}): Promise<Wor
     stateDir,
     disk,
     executor,
+    offer: (commands, overrides) => gate.offer(makeContract(workspace, commands, overrides), policy),
+    async run(commands, overrides) {
+      const executionId = bench.offer(commands, overrides);
+      return { executionId, receipt: await gate.receipt(executionId) };
+    },
     async restart() {
       await bench.executor.close();
       bench.executor = await start();
