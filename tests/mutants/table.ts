@@ -3107,7 +3107,7 @@ const exported: readonly Mutant[] = [
     file: 'packages/common/src/audit-bundle/approvals.ts',
     before: 'const people = [identity, ...also]',
     after: 'const people = [identity]',
-    tests: ['packages/cli/src/commands/receipts.test.ts'],
+    tests: ['packages/cli/src/commands/audit-bundle.test.ts'],
     red: 'is held against the owners’ root',
   },
   {
@@ -3123,7 +3123,7 @@ const exported: readonly Mutant[] = [
     file: 'packages/common/src/audit-bundle/owners.ts',
     before: 'if (parsed.ok) return parsed.value.revoked;',
     after: 'return parsed.ok ? parsed.value.revoked : [];',
-    tests: ['packages/cli/src/commands/receipts.test.ts'],
+    tests: ['packages/cli/src/commands/audit-bundle.test.ts'],
     red: 'fails where an owners’ file in it cannot be read',
   },
   {
@@ -3164,7 +3164,7 @@ const exported: readonly Mutant[] = [
     file: 'packages/common/src/audit-bundle/log.ts',
     before: 'openCheckpoint(note, trust, when);',
     after: 'openCheckpoint(note, trust);',
-    tests: ['packages/cli/src/commands/receipts.test.ts'],
+    tests: ['packages/cli/src/commands/audit-bundle.test.ts'],
     red: 'is held against who has cosigned its log',
   },
   {
@@ -3204,7 +3204,7 @@ const exported: readonly Mutant[] = [
     file: 'packages/common/src/audit-bundle/verify.ts',
     before: 'else if (there.length !== bytes || sha256Hex(there) !== sha256.toLowerCase())',
     after: 'else if (there.length !== bytes)',
-    tests: ['packages/cli/src/commands/receipts.test.ts'],
+    tests: ['packages/cli/src/commands/audit-bundle.test.ts'],
     red: 'one byte that was changed',
   },
   {
@@ -3212,7 +3212,7 @@ const exported: readonly Mutant[] = [
     file: 'packages/common/src/audit-bundle/owners.ts',
     before: 'const approvers = findApprovers(files, onFault);',
     after: 'const approvers = findApprovers(new Map(), onFault);',
-    tests: ['packages/cli/src/commands/receipts.test.ts'],
+    tests: ['packages/cli/src/commands/audit-bundle.test.ts'],
     red: 'names what stood in for approvals',
   },
   {
@@ -3220,7 +3220,7 @@ const exported: readonly Mutant[] = [
     file: 'packages/common/src/audit-bundle/verify.ts',
     before: 'const judge = held?.judge ?? unverifiedJudge(files, faults);',
     after: 'const judge = unverifiedJudge(files, faults);',
-    tests: ['packages/cli/src/commands/receipts.test.ts'],
+    tests: ['packages/cli/src/commands/audit-bundle.test.ts'],
     red: 'is held against the owners’ root',
   },
   {
@@ -3228,7 +3228,7 @@ const exported: readonly Mutant[] = [
     file: 'packages/common/src/audit-bundle/owners.ts',
     before: 'policies.has(policy.toLowerCase())',
     after: 'policies.size > 0',
-    tests: ['packages/cli/src/commands/receipts.test.ts'],
+    tests: ['packages/cli/src/commands/audit-bundle.test.ts'],
     red: 'is held against the owners’ root',
   },
   {
@@ -3236,7 +3236,7 @@ const exported: readonly Mutant[] = [
     file: 'packages/common/src/audit-bundle/owners.ts',
     before: 'function hasRun({ commands }: ReceiptV02): boolean {\n  return commands.length > 0;',
     after: "function hasRun({ ended }: ReceiptV02): boolean {\n  return ended !== 'refused';",
-    tests: ['packages/cli/src/commands/receipts.test.ts'],
+    tests: ['packages/cli/src/commands/audit-bundle.test.ts'],
     red: 'is held against the owners’ root',
   },
   {
@@ -3244,7 +3244,7 @@ const exported: readonly Mutant[] = [
     file: 'packages/common/src/audit-bundle/approvals.ts',
     before: 'if (since !== undefined && since <= usedAt)',
     after: 'if (since !== undefined && since > usedAt)',
-    tests: ['packages/cli/src/commands/receipts.test.ts'],
+    tests: ['packages/cli/src/commands/audit-bundle.test.ts'],
     red: 'is held against the owners’ root',
   },
   {
@@ -3261,7 +3261,7 @@ const exported: readonly Mutant[] = [
     before:
       "if (hashOfPage(asListed(files, manifest)) === sha256) return { is: 'own', faults: [], notes: [] };",
     after: "if (sha256 !== '') return { is: 'own', faults: [], notes: [] };",
-    tests: ['packages/cli/src/commands/receipts.test.ts'],
+    tests: ['packages/cli/src/commands/audit-bundle.test.ts'],
     red: 'says where its page is another than csc makes of it',
   },
   {
@@ -3269,7 +3269,7 @@ const exported: readonly Mutant[] = [
     file: 'packages/cli/src/evidence/page.ts',
     before: 'if (fitsPage(files, maxBytes)) yield* toProgram(files);',
     after: 'if (maxBytes > 0) yield* toProgram(files);',
-    tests: ['packages/cli/src/commands/receipts.test.ts'],
+    tests: ['packages/cli/src/commands/audit-bundle.test.ts'],
     red: 'that is larger than a browser bears',
   },
   {
@@ -3277,7 +3277,7 @@ const exported: readonly Mutant[] = [
     file: 'packages/common/src/audit-bundle/log.ts',
     before: 'if (this.#isBeyond(number)) this.#beyond += 1;',
     after: 'if (number > 0) this.#beyond += 1;',
-    tests: ['packages/cli/src/commands/receipts.test.ts'],
+    tests: ['packages/cli/src/commands/audit-bundle.test.ts'],
     red: 'without the last of a chain, made anew with the keys of its gate',
   },
   {
@@ -3285,7 +3285,7 @@ const exported: readonly Mutant[] = [
     file: 'packages/common/src/audit-bundle/log.ts',
     before: 'const from = said === undefined ? firstAt : Date.parse(said);',
     after: "const from = Date.parse(said ?? '') + firstAt - firstAt;",
-    tests: ['packages/cli/src/commands/receipts.test.ts'],
+    tests: ['packages/cli/src/commands/audit-bundle.test.ts'],
     red: 'asked for without a beginning, with a receipt that is not in the end of its log',
   },
   {
@@ -3293,7 +3293,7 @@ const exported: readonly Mutant[] = [
     file: 'packages/common/src/audit-bundle/log.ts',
     before: 'if (!isSame(edge.head().root, checkpoint.root))',
     after: 'if (edge.size < 0)',
-    tests: ['packages/cli/src/commands/receipts.test.ts'],
+    tests: ['packages/cli/src/commands/audit-bundle.test.ts'],
     red: 'with another entry in its log than the checkpoint has',
   },
   {
@@ -3301,7 +3301,7 @@ const exported: readonly Mutant[] = [
     file: 'packages/common/src/audit-bundle/verify.ts',
     before: 'if (file !== due &&',
     after: "if (due === '' &&",
-    tests: ['packages/cli/src/commands/receipts.test.ts'],
+    tests: ['packages/cli/src/commands/audit-bundle.test.ts'],
     red: 'two receipts of the same executor, each in the place of the other',
   },
   {
@@ -3309,7 +3309,7 @@ const exported: readonly Mutant[] = [
     file: 'packages/common/src/audit-bundle/verify.ts',
     before: 'if ((first === undefined || sha256Hex(first) === sha256) && file !== due)',
     after: "if (due === '')",
-    tests: ['packages/cli/src/commands/receipts.test.ts'],
+    tests: ['packages/cli/src/commands/audit-bundle.test.ts'],
     red: 'a receipt that stands in for one that is gone',
   },
   {
@@ -3317,7 +3317,7 @@ const exported: readonly Mutant[] = [
     file: 'packages/common/src/audit-bundle/approvals.ts',
     before: 'if (differing !== undefined) return',
     after: "if (differing === '') return",
-    tests: ['packages/cli/src/commands/receipts.test.ts'],
+    tests: ['packages/cli/src/commands/audit-bundle.test.ts'],
     red: 'names what stood in for approvals',
   },
   {
@@ -3333,7 +3333,7 @@ const exported: readonly Mutant[] = [
     file: 'packages/cli/src/commands/audit.ts',
     before: 'if (given.length === 0) return;',
     after: 'if (given.length >= 0) return;',
-    tests: ['packages/cli/src/commands/receipts.test.ts'],
+    tests: ['packages/cli/src/commands/audit-bundle.test.ts'],
     red: 'is of all runs of a time',
   },
   {
@@ -3341,7 +3341,7 @@ const exported: readonly Mutant[] = [
     file: 'packages/cli/src/evidence/page.ts',
     before: ".replaceAll('<', '\\\\u003c')",
     after: '',
-    tests: ['packages/cli/src/commands/receipts.test.ts'],
+    tests: ['packages/cli/src/commands/audit-bundle.test.ts'],
     red: 'shows hostile text as text',
   },
   {
