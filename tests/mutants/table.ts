@@ -1253,8 +1253,8 @@ const host: readonly Mutant[] = [
   {
     name: 'memory-of-contracts-without-end',
     file: 'packages/gate/src/submit/contract-memo.ts',
-    before: 'while (own.size > this.#bounds.contracts || bytesOf(own) > this.#bounds.bytes) dropFirst(own);',
-    after: '',
+    before: 'while (contracts.size > this.#bounds.contracts || bytesOf(contracts) > this.#bounds.bytes)',
+    after: 'while (false)',
     tests: ['packages/gate/src/submit/contract-memo.test.ts'],
     red: 'is no more than its bounds, whatever comes',
   },

@@ -51,34 +51,27 @@ export function signArtifact(artifact: Unsigned, signer: Signer, now: Date): Buf
 
 /** The scheme of protocol §5 for any object: for what stands for an artifact, and may be none. */
 export function signObject(object: EncodableObject, signer: Signer, now: Date): Buffer {
-  const unsigned = { algorithm: 'ed25519', key_id: signer.keyId, signed_at: toTimestamp(now) } as const;
-  // What is signed and what leaves differ in one member, and all else is written once.
-  const around = aroundSignature(object);
-  const signature = toBase64(signer.sign(Buffer.from(around(unsigned), 'utf8')));
-  return Buffer.from(around({ ...unsigned, signature }), 'utf8');
+  const [before, after] = aroundSignature(object);
+  const keyId = canonicalJson(signer.keyId);
+  // What is signed and what leaves differ in one member, between these two.
+  const begin = `{${before}"signature":{"algorithm":"ed25519","key_id":${keyId},`;
+  const end = `"signed_at":"${toTimestamp(now)}"}${after}}`;
+  const signature = toBase64(signer.sign(Buffer.from(begin + end, 'utf8')));
+  return Buffer.from(`${begin}"signature":"${signature}",${end}`, 'utf8');
 }
 
-/** The canonical text of an object with this as its member `signature`. Throws ENCODING_INVALID. */
-function aroundSignature(object: EncodableObject): (signature: EncodableObject) => string {
-  const names = Object.keys(object);
+/** The canonical text of an object's members before and behind its `signature`, with their commas. Throws ENCODING_INVALID. */
+function aroundSignature(object: EncodableObject): [before: string, after: string] {
+  // Without a prototype, so that any name is one.
+  const parts: [Record<string, Encodable>, Record<string, Encodable>] = [
+    Object.create(null),
+    Object.create(null),
+  ];
   // Of an ASCII name the order of UTF-16 is that of code points.
-  const before = membersOf(
-    object,
-    names.filter((name) => name < 'signature'),
-  );
-  const after = membersOf(
-    object,
-    names.filter((name) => name > 'signature'),
-  );
-  return (signature) => {
-    const own = `"signature":${canonicalJson(signature)}`;
-    return `{${[before, own, after].filter((text) => text !== '').join(',')}}`;
-  };
-}
-
-// Canonical JSON without its braces.
-function membersOf(object: EncodableObject, names: readonly string[]): string {
-  return canonicalJson(Object.fromEntries(names.map((name) => [name, object[name]]))).slice(1, -1);
+  for (const [name, value] of Object.entries(object))
+    if (name !== 'signature' && value !== undefined) parts[name < 'signature' ? 0 : 1][name] = value;
+  const [before, after] = [canonicalJson(parts[0]).slice(1, -1), canonicalJson(parts[1]).slice(1, -1)];
+  return [before === '' ? '' : `${before},`, after === '' ? '' : `,${after}`];
 }
 
 /**

@@ -27,7 +27,7 @@ export {
   type RotatingServerCredentials,
   readServerCredentials,
 } from './server-credentials.ts';
-export { type ErrorLog, toServiceError } from './service-error.ts';
+export { type ErrorLog, toServiceError, toTrailersOnly } from './service-error.ts';
 export {
   messagePrefixBytes,
   pingPeer,

@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto';
+import type { OutgoingHttpHeaders } from 'node:http2';
 import { Metadata, type ServiceError, status } from '@grpc/grpc-js';
 import { CscError, type Fault, isRpcReason, type RpcReason, rpcStatusOf } from '../errors/index.ts';
 import { toDuration } from '../messages/duration.ts';
@@ -39,6 +40,21 @@ export function toServiceError(
   }
   log?.(id, error);
   return build('INTERNAL', `internal error ${id}`, [], { error_id: id });
+}
+
+/** The headers of an answer that is an error and nothing else (gRPC over HTTP2, Trailers-Only). */
+export function toTrailersOnly({
+  code,
+  details,
+  metadata,
+}: Pick<ServiceError, 'code' | 'details'> & Partial<Pick<ServiceError, 'metadata'>>): OutgoingHttpHeaders {
+  return {
+    ':status': 200,
+    'content-type': 'application/grpc+proto',
+    'grpc-status': code,
+    'grpc-message': encodeURI(details),
+    ...metadata?.toHttp2Headers(),
+  };
 }
 
 function build(

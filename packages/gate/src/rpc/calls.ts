@@ -4,7 +4,6 @@ import type { TraceContext } from '@csc-fleet/common/tracing';
 import {
   type handleBidiStreamingCall,
   type handleServerStreamingCall,
-  type handleUnaryCall,
   Metadata,
   type ServerDuplexStream,
   type ServerWritableStream,
@@ -12,7 +11,7 @@ import {
   type ServiceError,
 } from '@grpc/grpc-js';
 import type { Caller } from '../traffic/authenticate.ts';
-import { type CallRules, intercept, type MethodRules } from './interceptors.ts';
+import { type CallRules, type Incoming, intercept, type MethodRules } from './interceptors.ts';
 import type { Call, DuplexCall, ExecutorCall, StreamCall } from './methods.ts';
 import { createWrite } from './writing.ts';
 
@@ -27,6 +26,15 @@ export interface OneRequestRules extends CallRules {
   readonly maxMessageBytes: number;
 }
 
+/** A unary call with its request, as it came. */
+export type UnaryWire = Incoming['wire'] & { readonly request: Buffer };
+
+/** Serves one such call. `done` is called once, with an error or an answer. */
+export type UnaryHandler<Response> = (
+  wire: UnaryWire,
+  done: (error: ServiceError | null, answer?: Response) => void,
+) => void;
+
 /** A service whose messages grpc-js hands over as they came: it would call what is none INTERNAL. */
 export function undecoded(service: ServiceDefinition): ServiceDefinition {
   const leave = { requestDeserialize: (bytes: Buffer) => bytes };
@@ -38,7 +46,7 @@ export function unary<Request, Response>(
   rules: OneRequestRules,
   decoder: Decoder<Request>,
   method: (call: Call<Request>) => Promise<Response>,
-): handleUnaryCall<Buffer, Response> {
+): UnaryHandler<Response> {
   return answering('client', rules, decoder, (principal, request, trace) =>
     method({ principal, request, trace }),
   );
@@ -49,7 +57,7 @@ export function unaryOfExecutor<Request, Response>(
   rules: OneRequestRules,
   decoder: Decoder<Request>,
   method: (call: ExecutorCall<Request>) => Promise<Response>,
-): handleUnaryCall<Buffer, Response> {
+): UnaryHandler<Response> {
   return answering('executor', rules, decoder, (executor, request) => method({ executor, request }));
 }
 
@@ -58,7 +66,7 @@ function answering<R extends Role, Request, Response>(
   { maxMessageBytes, ...rules }: OneRequestRules,
   { requestDeserialize: decode }: Decoder<Request>,
   method: (caller: Caller<R>, request: Request, trace: TraceContext | undefined) => Promise<Response>,
-): handleUnaryCall<Buffer, Response> {
+): UnaryHandler<Response> {
   const serve = intercept(rules, { role, atStop: 'finish', maxMessageBytes, decode });
   return (wire, done) => {
     const finish = once(done);

@@ -50,7 +50,10 @@ export interface MethodRules<R extends Role, Message> {
 
 /** A call as it came, of any kind. Only the first of `end` and `fail` does something. */
 export interface Incoming {
-  readonly wire: ServerCallLike & Pick<ServerUnaryCall<unknown, unknown>, 'getPeer' | 'getPath' | 'metadata'>;
+  readonly wire: ServerCallLike &
+    Pick<ServerUnaryCall<unknown, unknown>, 'getPeer' | 'getPath'> & {
+      readonly metadata: { get(name: string): readonly (string | Buffer)[] };
+    };
   readonly end: () => void;
   readonly fail: (status: ServiceError) => void;
 }

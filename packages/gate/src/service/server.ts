@@ -22,6 +22,7 @@ import {
 } from '../rpc/gate-service.ts';
 import { HealthService } from '../rpc/health-service.ts';
 import { linkService, serveLink } from '../rpc/link-service.ts';
+import { servePlainCalls } from '../rpc/plain-calls.ts';
 import { addReflection } from '../rpc/reflection.ts';
 import { Unread } from '../rpc/writing.ts';
 import { type GuardedServer, guardServer } from '../traffic/guard-server.ts';
@@ -76,9 +77,12 @@ export async function startServer(gate: Gate, settings: ServerSettings): Promise
     tracing: settings.tracing,
     unread,
   };
-  server.addService(gateService, serveGate(gate.methods, { ...rules, ...limits }));
-  server.addService(fleetService, serveFleet(gate.fleet, { ...rules, ...limits }));
-  server.addService(approvalsService, serveApprovals(gate.approvals, { ...rules, ...limits }));
+  const forClients = [
+    [gateService, serveGate(gate.methods, { ...rules, ...limits })],
+    [fleetService, serveFleet(gate.fleet, { ...rules, ...limits })],
+    [approvalsService, serveApprovals(gate.approvals, { ...rules, ...limits })],
+  ] as const;
+  for (const [definition, handlers] of forClients) server.addService(definition, handlers);
   const silenceMs = settings.heartbeatIntervalSec * silentHeartbeats * 1000;
   server.addService(linkService, serveLink({ ...gate, silenceMs }, rules));
   health.addTo(server);
@@ -93,6 +97,7 @@ export async function startServer(gate: Gate, settings: ServerSettings): Promise
     limits,
     trustDomain,
     log,
+    serve: servePlainCalls(forClients),
     ...(settings.peers === undefined ? {} : { peers: settings.peers }),
   });
   const port = await bind(guarded, settings.listen);

@@ -29,26 +29,43 @@ describe('what is remembered of contracts', () => {
     const { handed, judge } = read(contract, principal);
     return { handed, evaluation: judge(by, none) };
   };
+  /** As of a contract that came before: it is kept from its second time on. */
+  const kept = (contract: CommandContract, principal = agent) => {
+    decided(contract, principal);
+    return decided(contract, principal);
+  };
   /** Whether it is there still: what is read anew is another object. */
   const isKept = (contract: CommandContract, earlier: { handed: object }, principal = agent) =>
     read(contract, principal).handed === earlier.handed;
 
   it('is the contract, and what the policy said of it, for the same bytes', () => {
     const contract = makeContract();
-    const first = decided(contract);
-    expect(decided(contract).handed).toBe(first.handed);
-    expect(decided(contract).evaluation).toBe(first.evaluation);
-    expect(isKept({ ...contract, intent: 'another' }, first)).toBe(false);
+    const second = kept(contract);
+    expect(decided(contract).handed).toBe(second.handed);
+    expect(decided(contract).evaluation).toBe(second.evaluation);
+    expect(isKept({ ...contract, intent: 'another' }, second)).toBe(false);
+  });
+
+  it('is nothing of what came once, nor of what came again after many others', () => {
+    const contract = makeContract();
+    expect(isKept(contract, decided(contract))).toBe(false);
+    for (let count = 0; count < 100; count += 1) decided(makeContract());
+    expect(isKept(contract, decided(contract))).toBe(false);
+    expect(isKept(contract, decided(contract))).toBe(true);
   });
 
   it('is of one identity alone', () => {
     const contract = makeContract();
-    const first = decided(contract);
-    expect(isKept(contract, first, other)).toBe(false);
+    const second = kept(contract);
+    decided(contract, other);
+    expect(isKept(contract, second)).toBe(true);
+    expect(isKept(contract, second, other)).toBe(false);
+    expect(isKept(contract, decided(contract, 'spiffe://csc.local/client/third'))).toBe(false);
   });
 
   it('is nothing of what no policy has judged', () => {
     const contract = makeContract();
+    read(contract);
     expect(isKept(contract, read(contract))).toBe(false);
   });
 
@@ -70,8 +87,8 @@ describe('what is remembered of contracts', () => {
 
   it('is no more than its bounds, whatever comes', () => {
     const contracts = Array.from({ length: 4 }, () => makeContract());
-    const kept = contracts.map((contract) => decided(contract));
-    expect(contracts.map((contract, at) => isKept(contract, kept[at] ?? (none as never)))).toEqual([
+    const all = contracts.map((contract) => kept(contract));
+    expect(contracts.map((contract, at) => isKept(contract, all[at] ?? (none as never)))).toEqual([
       ...[false, true, true, true],
     ]);
     const long = { ...makeContract(), justification: 'x'.repeat(4000) };
@@ -79,19 +96,19 @@ describe('what is remembered of contracts', () => {
       ...long,
       expected_outputs: Array.from({ length: 300 }, (_, at) => `/workspace/${at}/${'y'.repeat(150)}`),
     };
-    const before = decided(long);
-    const after = decided(wide);
+    const before = kept(long);
+    const after = kept(wide);
     expect([isKept(long, before), isKept(wide, after)]).toEqual([true, true]);
-    const second = decided({ ...wide, intent: 'again' });
+    const second = kept({ ...wide, intent: 'again' });
     expect([isKept(wide, after), isKept({ ...wide, intent: 'again' }, second)]).toEqual([false, true]);
     const tooLong = { ...wide, expected_outputs: [...wide.expected_outputs, ...wide.expected_outputs] };
-    expect(isKept(tooLong, decided(tooLong))).toBe(false);
+    expect(isKept(tooLong, kept(tooLong))).toBe(false);
   });
 
   it('is not taken from an identity by what another one asks', () => {
     const contract = makeContract();
-    const mine = decided(contract);
-    for (let count = 0; count < 100; count += 1) decided(makeContract(), other);
+    const mine = kept(contract);
+    for (let count = 0; count < 100; count += 1) kept(makeContract(), other);
     expect(isKept(contract, mine)).toBe(true);
     decided(contract, 'spiffe://csc.local/client/third');
     expect(isKept(contract, mine)).toBe(false);

@@ -24,8 +24,9 @@ export interface MemoBounds {
 const usualBounds: MemoBounds = { principals: 32, contracts: 32, bytes: 128 * 1024 };
 
 /**
- * The contracts that came last, read and judged, for who hands the same bytes in again: a check before a submission, a
- * retry, a job of every night. It holds what follows from these bytes alone, and from them and one policy; what depends on
+ * The contracts that came twice, read and judged, for who hands the same bytes in again and again: a retry, a job of every
+ * night. Of what came once there is a mark and nothing else: to keep each contract, where all are different, was a
+ * sixth of what deciding on them costs, as what is kept outlives the young space. It holds what follows from these bytes alone, and from them and one policy; what depends on
  * the clock, on who asks, on approvals, on a freeze or a revocation, and the decision that is signed, is made anew each time.
  *
  * Each identity has a memory of its own: how fast an answer comes tells nobody what others have asked, and who asks for ever
@@ -34,7 +35,9 @@ const usualBounds: MemoBounds = { principals: 32, contracts: 32, bytes: 128 * 10
 export class ContractMemo {
   readonly #bounds: MemoBounds;
   /** Whoever asked longest ago first. */
-  readonly #own = new Map<string, Map<string, Kept>>();
+  readonly #own = new Map<string, Own>();
+  /** Who asked last: whoever goes on asking need not be put there again. */
+  #last = '';
 
   constructor(bounds = usualBounds) {
     this.#bounds = bounds;
@@ -45,7 +48,7 @@ export class ContractMemo {
     if (submitted?.$case !== 'contractJson' || submitted.value.length > this.#bounds.bytes)
       return toRead(parse(submitted));
     const key = sha256Hex(submitted.value);
-    const kept: Kept = this.#own.get(principal)?.get(key) ?? {
+    const kept: Kept = this.#own.get(principal)?.contracts.get(key) ?? {
       read: toRead(parse(submitted)),
       bytes: submitted.value.length,
     };
@@ -60,12 +63,43 @@ export class ContractMemo {
   }
 
   #keep(principal: string, key: string, kept: Kept): void {
-    const own = this.#own.get(principal) ?? new Map<string, Kept>();
+    const own = this.#ownOf(principal);
+    const { contracts } = own;
+    if (!contracts.has(key) && !own.marks.sawBefore(key)) return;
     // A Map gives what was put into it first, first.
+    putLast(contracts, key, kept);
+    while (contracts.size > this.#bounds.contracts || bytesOf(contracts) > this.#bounds.bytes)
+      dropFirst(contracts);
+  }
+
+  #ownOf(principal: string): Own {
+    const own = this.#own.get(principal) ?? { contracts: new Map<string, Kept>(), marks: new Marks() };
+    if (this.#last === principal) return own;
+    this.#last = principal;
     putLast(this.#own, principal, own);
-    putLast(own, key, kept);
     if (this.#own.size > this.#bounds.principals) dropFirst(this.#own);
-    while (own.size > this.#bounds.contracts || bytesOf(own) > this.#bounds.bytes) dropFirst(own);
+    return own;
+  }
+}
+
+/** What is remembered of one identity. */
+interface Own {
+  readonly contracts: Map<string, Kept>;
+  readonly marks: Marks;
+}
+
+/** Which texts came last: of each 32 bits of its hash, which is enough to keep one in vain seldom, and nothing to collect. */
+class Marks {
+  readonly #marks = new Uint32Array(64);
+  #next = 0;
+
+  /** Whether it is among those that came last, as from now on it is. @param key in hex */
+  sawBefore(key: string): boolean {
+    const mark = Number.parseInt(key.slice(0, 8), 16);
+    if (this.#marks.includes(mark)) return true;
+    this.#marks[this.#next] = mark;
+    this.#next = (this.#next + 1) % this.#marks.length;
+    return false;
   }
 }
 

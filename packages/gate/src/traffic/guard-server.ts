@@ -30,6 +30,8 @@ export interface GuardOptions {
   readonly log: ErrorLog;
   /** Told who is not let in. Default: nobody is. */
   readonly peers?: Log;
+  /** Given each stream that is let in before gRPC is: true where it serves it. */
+  readonly serve: (stream: ServerHttp2Stream, headers: IncomingHttpHeaders) => boolean;
 }
 
 /** The guarded ways into a gRPC server. */
@@ -53,7 +55,7 @@ const lookEveryMs = 1_000;
  */
 export function guardServer(
   server: Server,
-  { credentials, limits, trustDomain, tokens, log, peers = silentLog }: GuardOptions,
+  { credentials, limits, trustDomain, tokens, log, peers = silentLog, serve }: GuardOptions,
 ): GuardedServer {
   const injector: ConnectionInjector = server.createConnectionInjector(credentials);
   const http2 = http2ServerOf(server);
@@ -68,11 +70,11 @@ export function guardServer(
       noteStranger(session, trustDomain, handshakes);
     sessions.enter(session);
   });
-  const serve = http2.listeners('stream');
+  const rest = http2.listeners('stream');
   http2.removeAllListeners('stream');
-  http2.on('stream', (stream: ServerHttp2Stream, headers: IncomingHttpHeaders, ...rest: unknown[]) => {
-    if (!streams.admit(stream, headers)) return;
-    for (const listener of serve) Reflect.apply(listener, http2, [stream, headers, ...rest]);
+  http2.on('stream', (stream: ServerHttp2Stream, headers: IncomingHttpHeaders, ...more: unknown[]) => {
+    if (!streams.admit(stream, headers) || serve(stream, headers)) return;
+    for (const listener of rest) Reflect.apply(listener, http2, [stream, headers, ...more]);
   });
   const doorway = new Doorway(traffic.connections, (socket) => injector.injectConnection(socket));
   const timer = setInterval(() => {

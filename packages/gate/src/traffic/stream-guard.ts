@@ -1,6 +1,6 @@
 import { constants, type IncomingHttpHeaders, type ServerHttp2Stream } from 'node:http2';
 import { CscError } from '@csc-fleet/common/errors';
-import { type ErrorLog, toServiceError } from '@csc-fleet/common/rpc';
+import { type ErrorLog, toServiceError, toTrailersOnly } from '@csc-fleet/common/rpc';
 import { checkCaller } from './authenticate.ts';
 import type { TrafficLimits } from './limits.ts';
 import { MessageMeter } from './message-meter.ts';
@@ -190,14 +190,6 @@ function refuse(stream: ServerHttp2Stream, error: unknown, log?: ErrorLog): void
     stream.close(constants.NGHTTP2_ENHANCE_YOUR_CALM);
     return;
   }
-  const { code, details, metadata } = toServiceError(error, log);
-  const trailers = {
-    ':status': 200,
-    'content-type': 'application/grpc+proto',
-    'grpc-status': code,
-    'grpc-message': encodeURI(details),
-    ...metadata.toHttp2Headers(),
-  };
-  stream.respond(trailers, { endStream: true });
+  stream.respond(toTrailersOnly(toServiceError(error, log)), { endStream: true });
   stream.close(constants.NGHTTP2_NO_ERROR);
 }
