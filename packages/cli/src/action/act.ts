@@ -81,6 +81,10 @@ const adviceByWords: readonly (readonly [words: RegExp, advice: string])[] = [
     'see that the owners’ issuers.yaml and what the CI job asks for say the same (docs/ci.md)',
   ],
   [
+    /^this is for approvers, |approvers\.yaml says who is in which/,
+    'ask the owners, who say there who is in which group (docs/approving.md); csc approvals shows what waits for you',
+  ],
+  [
     /^the submission was refused: none came/,
     'leave --unsigned out; csc login prints what the owners must have added to bindings.yaml',
   ],

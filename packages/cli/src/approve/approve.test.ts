@@ -380,9 +380,13 @@ describe('csc approve at a terminal', () => {
     const submit = ['submit', path, '--submitter-key', join(fleet.directory, 'alice.key')];
     const hoursUntil = (text: string, at: RegExp) =>
       (Date.parse(at.exec(text)?.[1] ?? '') - Date.now()) / 3_600_000;
+    const nobody = await fleet.csc(['approvals'], { as: 'alice' });
+    expect(nobody.stderr).toMatch(
+      /this is for approvers.*\nWhat to do: ask the owners, who say there who is in which/,
+    );
     const usual = await fleet.csc([...submit, '--detach']);
     expect(hoursUntil(usual.stderr, /waits for it until (\S+)\.\n/)).toBeCloseTo(65 / 60, 1);
-    expect(usual.stderr).toContain('--wait-for-approval 8h has it stand for longer');
+    expect(usual.stderr).toContain('--wait-for-approval TIME says how long it stands');
     const long = await fleet.csc([...submit, '--detach', '--wait-for-approval', '9h']);
     expect(hoursUntil(long.stderr, /waits for it until (\S+)\.\n/)).toBeCloseTo(9, 1);
     for (const { stdout } of [usual, long]) await alice.cancel(stdout.trim());

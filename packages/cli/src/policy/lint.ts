@@ -39,7 +39,11 @@ export async function lintPolicies(
     }
   }
   if (count > 0) return exitCodes.no;
-  if (json !== true) note(`csc: ${plural(profiles.length)}: every rule can speak`);
+  if (json === true) return exitCodes.ok;
+  if (profiles.length > 0 || !paths.some(isFolder))
+    note(`csc: ${plural(profiles.length)}: every rule can speak`);
+  else
+    note('csc: no profile is here, of which rules could be silent; a repository has its in targets/policies');
   return exitCodes.ok;
 }
 

@@ -253,5 +253,10 @@ describe('csc policy lint', () => {
     const clean = { code: 0, stdout: '', stderr: 'csc: 4 profiles: every rule can speak\n' };
     expect(await csc(['policy', 'lint', 'policies'])).toMatchObject(clean);
     expect(await csc(['policy', 'lint', 'policies', '--json'])).toMatchObject({ ...clean, stderr: '' });
+    // Of a repository it is the folder beside that has them.
+    const repository = createScratch();
+    repository.write('bindings.yaml', { bindings_version: 'csc.bindings.v0.2', bindings: [] });
+    const none = await csc(['policy', 'lint', repository.directory]);
+    expect(none).toMatchObject({ code: 0, stderr: expect.stringContaining('no profile is here') });
   });
 });

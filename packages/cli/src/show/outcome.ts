@@ -88,7 +88,7 @@ export function describeWaiting(
     `Execution ${id} waits for it${until}${groupsAsked(view) === undefined ? unsigned : ''}.`,
     ...(endsSooner(ends, decision)
       ? [
-          'What its submitter has signed ends then; csc submit --wait-for-approval 8h has it stand for longer (24h at most).',
+          'What its submitter has signed ends then: csc submit --wait-for-approval TIME says how long it stands (24h at most).',
         ]
       : []),
     // Where a profile binds to a host, it expires soon after the last approval, if its submitter does not sign the host's name.
