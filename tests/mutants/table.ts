@@ -2308,6 +2308,14 @@ const fleet: readonly Mutant[] = [
     red: 'for another ticket',
   },
   {
+    name: 'a-refused-call-is-served',
+    file: `${gate}/rpc/plain-calls.ts`,
+    before: '    if (!this.#mayAnswer) return;\n    if (this.#bytes < messagePrefixBytes',
+    after: '    if (this.#isOver) return;\n    if (this.#bytes < messagePrefixBytes',
+    tests: [`${gate}/rpc/plain-calls.test.ts`],
+    red: 'that is refused as its last byte comes is served to nobody',
+  },
+  {
     name: 'caller-of-another-trust-domain',
     file: `${gate}/traffic/authenticate.ts`,
     before: 'if (identity.trustDomain !== trustDomain) {',

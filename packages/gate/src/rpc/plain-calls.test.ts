@@ -211,6 +211,19 @@ describe('a plain call', () => {
     expect(asked).toEqual([]);
   });
 
+  it('that is refused as its last byte comes is served to nobody', async () => {
+    server.prependListener('stream', (stream) => {
+      stream.once('data', () => {
+        stream.respond({ ':status': 200, 'grpc-status': status.RESOURCE_EXHAUSTED }, { endStream: true });
+        stream.close();
+      });
+    });
+    const refused = await send([framed(Buffer.from('a message'))]);
+    expect(refused.status).toBe(String(status.RESOURCE_EXHAUSTED));
+    await new Promise((resolve) => session.ping(resolve));
+    expect(asked).toEqual([]);
+  });
+
   it('has no answer that is longer than a message may be, or none at all', async () => {
     answer = (_, done) => done(null, Buffer.alloc(maxMessageBytes + 1));
     await expect(call(Buffer.alloc(1))).rejects.toMatchObject({ code: status.RESOURCE_EXHAUSTED });

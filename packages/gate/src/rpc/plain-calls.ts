@@ -149,8 +149,9 @@ class PlainCall implements UnaryWire {
     return messagePrefixBytes + (this.#received[0]?.readUInt32BE(1) ?? 0);
   }
 
+  // What StreamGuard has refused meanwhile ends like any other.
   #serve(): void {
-    if (this.#isOver) return;
+    if (!this.#mayAnswer) return;
     if (this.#bytes < messagePrefixBytes || this.#bytes < this.#wholeBytes) {
       this.#fail(noMessage);
       return;
