@@ -3331,7 +3331,7 @@ const exported: readonly Mutant[] = [
   {
     name: 'page-believes-a-foreign-ca',
     file: 'packages/cli/src/evidence/browser/certificates.ts',
-    before: 'for (const issuer of issuers) checkTrustDomain(issuer, key.owner);',
+    before: 'for (const issuer of issuers) checkTrustDomain(uriNamesOf(issuer), key.owner);',
     after: '',
     tests: ['packages/cli/src/ca/ca.test.ts'],
     red: 'have receipts of another trust domain refused',
@@ -3945,7 +3945,7 @@ const joining: readonly Mutant[] = [
   {
     name: 'receipts-of-another-domain',
     file: 'packages/common/src/evidence/receipt-certificate.ts',
-    before: 'for (const issuer of issuers) checkTrustDomain(issuer, key.owner);',
+    before: 'for (const issuer of issuers) checkTrustDomain(uriNamesOf(issuer), key.owner);',
     after: 'void issuers;',
     tests: ['packages/cli/src/ca/ca.test.ts'],
     red: 'have receipts of another trust domain refused',

@@ -16,9 +16,13 @@ export {
   type CertifiedKey,
   certifiedKey,
   checkNames,
+  checkTrustDomain,
   type FleetCa,
   parseCertificates,
+  pemBlocks,
+  readListed,
   readReceiptLeaf,
+  unproven,
   verifyCertificates,
 } from './receipt-certificate.ts';
 export { readReceiptJson } from './receipt-json.ts';

@@ -1,10 +1,14 @@
 import 'reflect-metadata';
 import { createKeyRing, type KeyRing } from '@csc-fleet/common/crypto';
-import { isJsonObject, parseTimestamp } from '@csc-fleet/common/encoding';
-import { CscError } from '@csc-fleet/common/errors';
-import { checkNames, type ReceiptTexts, readReceiptJson } from '@csc-fleet/common/evidence';
+import {
+  checkNames,
+  checkTrustDomain,
+  pemBlocks,
+  type ReceiptTexts,
+  readListed,
+  unproven,
+} from '@csc-fleet/common/evidence';
 import { parseIdentity, receiptSigning } from '@csc-fleet/common/identity';
-import { maxReceiptCertificates } from '@csc-fleet/common/receipt';
 import {
   BasicConstraintsExtension,
   ExtendedKeyUsageExtension,
@@ -16,8 +20,7 @@ import {
 
 /** The certificates of a PEM text. */
 export function parsePem(text: string): X509Certificate[] {
-  const blocks = text.match(/-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g) ?? [];
-  return blocks.map((block) => new X509Certificate(block));
+  return pemBlocks(text).map((block) => new X509Certificate(block));
 }
 
 /**
@@ -25,33 +28,22 @@ export function parsePem(text: string): X509Certificate[] {
  * X.509, by Web Crypto. Undefined where it brings none. Throws RECEIPT_INVALID.
  */
 export async function certifiedRing(
-  { receiptJson, originalJson }: ReceiptTexts,
+  texts: ReceiptTexts,
   ca: readonly X509Certificate[],
 ): Promise<KeyRing | undefined> {
-  const { receipt_certificates: listed, signature } = readReceiptJson(originalJson ?? receiptJson);
-  if (!Array.isArray(listed)) return undefined;
-  const signed = isJsonObject(signature) ? signature : {};
-  const [keyId, signedAt] = [signed['key_id'], signed['signed_at']];
-  const at = typeof signedAt === 'string' ? parseTimestamp(signedAt) : undefined;
-  if (typeof keyId !== 'string' || at === undefined) throw invalid('the receipt is not signed');
-  if (listed.length > maxReceiptCertificates) throw invalid('it has too many of them');
-  const chain = listed.map((it) => readDer(String(it)));
+  const listed = readListed(texts);
+  if (listed === undefined) return undefined;
+  const { keyId, at, certificates } = listed;
+  const chain = certificates.map(readDer);
   const [leaf] = chain;
-  if (leaf === undefined) throw invalid('there is none');
+  if (leaf === undefined) throw unproven('there is none');
   const issuers: X509Certificate[] = [];
   for (const [index, certificate] of chain.entries())
     issuers.push(await checkIssued(certificate, chain[index + 1], ca, at));
   const key = readLeaf(leaf);
-  for (const issuer of issuers) checkTrustDomain(issuer, key.owner);
+  for (const issuer of issuers) checkTrustDomain(uriNamesOf(issuer), key.owner);
   for (const issuer of issuers) checkNames(new Uint8Array(issuer.rawData), new Uint8Array(leaf.rawData));
   return createKeyRing([{ keyId, ...key }]);
-}
-
-// X509-SVID §4.1, as csc does it.
-function checkTrustDomain(issuer: X509Certificate, owner: string): void {
-  for (const uri of uriNamesOf(issuer))
-    if (uri.startsWith('spiffe://') && !owner.startsWith(`${uri}/`))
-      throw invalid(`a CA of ${uri} has certified ${owner}`);
 }
 
 function uriNamesOf(certificate: X509Certificate): string[] {
@@ -63,7 +55,7 @@ function readDer(listed: string): X509Certificate {
   try {
     return new X509Certificate(listed);
   } catch {
-    throw invalid('one cannot be read');
+    throw unproven('one cannot be read');
   }
 }
 
@@ -78,10 +70,10 @@ async function checkIssued(
       continue;
     for (const one of [certificate, issuer])
       if (at < one.notBefore || at > one.notAfter)
-        throw invalid(`one was not valid at ${at.toISOString()}, when the receipt was signed`);
+        throw unproven(`one was not valid at ${at.toISOString()}, when the receipt was signed`);
     return issuer;
   }
-  throw invalid('they do not lead to the CA that is pinned');
+  throw unproven('they do not lead to the CA that is pinned');
 }
 
 const signatures = new Map<string, Promise<boolean>>();
@@ -118,18 +110,13 @@ function readLeaf(leaf: X509Certificate): { readonly publicKey: Uint8Array; read
     receiptPurpose === undefined ||
     !purposesOf(usage).includes(receiptPurpose)
   )
-    throw invalid('the first is not of a receipt key');
+    throw unproven('the first is not of a receipt key');
   const spki = new Uint8Array(leaf.publicKey.rawData);
   if (spki.length !== 44 || !ed25519Spki.every((byte, at) => byte === spki[at]))
-    throw invalid('the first is not of an Ed25519 key');
+    throw unproven('the first is not of an Ed25519 key');
   const uris = uriNamesOf(leaf);
   const [owner = ''] = uris;
   if (uris.length !== 1 || parseIdentity(owner)?.role !== 'executor')
-    throw invalid('the first does not name an executor');
+    throw unproven('the first does not name an executor');
   return { publicKey: spki.slice(ed25519Spki.length), owner };
-}
-
-function invalid(why: string): CscError {
-  const message = `the receipt's certificates do not prove whose key it is signed with: ${why}`;
-  return new CscError('RECEIPT_INVALID', message);
 }
