@@ -3999,6 +3999,14 @@ const joining: readonly Mutant[] = [
     red: 'takes no run that may outlast its receipt certificate',
   },
   {
+    name: 'calls-of-a-ca-are-not-counted',
+    file: 'packages/cli/src/ca/server.ts',
+    before: 'allowance.take(from);',
+    after: 'void allowance;',
+    tests: ['packages/cli/src/ca/ca.test.ts'],
+    red: 'is theirs before the CA looks at what they say',
+  },
+  {
     name: 'calls-without-end',
     file: 'packages/cli/src/ca/allowance.ts',
     before: 'if (waitMs > 0)',

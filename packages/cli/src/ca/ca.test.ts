@@ -17,6 +17,7 @@ import { join } from 'node:path';
 import type { Duplex } from 'node:stream';
 import { connect as connectTls, type TLSSocket } from 'node:tls';
 import {
+  createJoinToken,
   hashJoinToken,
   joinFleet,
   joinPurpose,
@@ -84,7 +85,10 @@ beforeAll(async () => {
   const plan = { trustDomain: 'fleet.example', hosts: ['localhost'], permit: [], lifeSec: 3600 };
   await makeCaFolder(dir, { ...plan, listen: '127.0.0.1:0' }, new Date());
   config = readCaConfig(join(dir, 'ca.yaml'));
-  server = await startCa(config, silentLog, clock);
+  // All of these call from one address, which has rested before each call.
+  let restedMs = 0;
+  const monotonicMs = () => (restedMs += 1000);
+  server = await startCa(config, silentLog, { clock, monotonicMs });
   address = `localhost:${server.port}`;
   const store = new CaStore(config.stateDir);
   const audit = openAuditLog(config.stateDir, () => now);
@@ -817,7 +821,7 @@ describe('the door of a CA', () => {
       ageMs: 500,
     };
     const log = { ...silentLog, warn: (fields: object) => said.push({ ...fields }) };
-    const guarded = await startCa(config, log, clock, bounds);
+    const guarded = await startCa(config, log, { clock, bounds });
     const { port } = guarded;
     const plain = (): Socket =>
       connect({ host: '127.0.0.1', port, localAddress: from }).on('error', () => undefined);
@@ -878,5 +882,16 @@ describe('the allowance of callers', () => {
     let all = 0;
     for (let index = 0; index < 100; index++) all += await calls(`10.1.0.${index}:1`, 20);
     expect(all).toBeLessThanOrEqual(200);
+  });
+
+  it('is theirs before the CA looks at what they say', async () => {
+    const still = await startCa(config, silentLog, { clock, monotonicMs: () => 0 });
+    const { text } = createJoinToken(ports.keys.rootSha256, 'fleet.example');
+    const guess = () =>
+      codeOf(() => joinFleet(`localhost:${still.port}`, parseJoinToken(text), keyPair(), asHost()));
+    const codes: string[] = [];
+    for (let index = 0; index < 21; index++) codes.push(await guess());
+    expect(codes).toEqual([...Array<string>(20).fill('JOIN_REFUSED'), 'RATE_LIMITED']);
+    await still.close();
   });
 });

@@ -36,6 +36,14 @@ export interface CaServer {
 const maxMessageBytes = 16 * 1024;
 const maxFileBytes = 512 * 1024;
 
+/** What a CA has of its surroundings. */
+export interface CaSurroundings {
+  readonly clock: Clock;
+  /** Milliseconds of a clock that never goes back. */
+  readonly monotonicMs: () => number;
+  readonly bounds: DoorBounds;
+}
+
 /**
  * Serves a CA. Throws FILE_UNREADABLE, FILE_UNWRITABLE, STORE_UNAVAILABLE, or CONFIG_INVALID where its files do not belong
  * together, its hosts are not permitted, or it cannot listen.
@@ -43,8 +51,11 @@ const maxFileBytes = 512 * 1024;
 export async function startCa(
   config: CaConfig,
   log: Log,
-  clock: Clock = systemClock,
-  bounds: DoorBounds = doorBounds,
+  {
+    clock = systemClock,
+    monotonicMs = () => performance.now(),
+    bounds = doorBounds,
+  }: Partial<CaSurroundings> = {},
 ): Promise<CaServer> {
   const keys = readCaKeys(config);
   readFleet(config);
@@ -58,7 +69,7 @@ export async function startCa(
     'grpc.max_receive_message_length': maxMessageBytes,
     ...doorOptions(bounds),
   });
-  server.addService(CertificateAuthorityService, serve(ports, config, log));
+  server.addService(CertificateAuthorityService, serve(ports, config, log, new Allowance(monotonicMs)));
   const door = await openDoor(server, credentials, config.listen, bounds, log);
   // Its own certificate ends as any other, and is made anew long before.
   const timer = setInterval(
@@ -104,8 +115,12 @@ async function ownCertificate({ trustDomain, hosts }: CaConfig, keys: CaKeys, no
 
 const ownLifeMs = 24 * 3600 * 1000;
 
-function serve(ports: AuthorityPorts, config: CaConfig, log: Log): CertificateAuthorityServer {
-  const allowance = new Allowance(() => performance.now());
+function serve(
+  ports: AuthorityPorts,
+  config: CaConfig,
+  log: Log,
+  allowance: Allowance,
+): CertificateAuthorityServer {
   const logError = (id: string, error: unknown): void => log.error({ error, error_id: id }, 'internal error');
   const answering =
     <Request, Response>(
