@@ -1437,6 +1437,25 @@ describe('a host, whose receipts the gate has acknowledged', () => {
     expect(one.lines).toEqual([expect.stringMatching(/cosigned by 0 of the witnesses, and 1 are due/)]);
   });
 
+  it('goes on missing all that it missed, after a restart, however many they are', async () => {
+    const one = await host(async () => undefined);
+    const database = new DatabaseSync(join(one.stateDir, 'journal.sqlite'));
+    database.exec(`WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 100)
+      INSERT INTO unproven SELECT 'e' || i, '', ${Date.now()} + i, 0 FROM n`);
+    database.close();
+    await one.watch.round();
+    one.passes(11);
+    await one.watch.round();
+    expect(one.watch.found.missing).toBe(100);
+    const again = one.open();
+    await again.round();
+    expect(again.found.missing).toBe(100);
+    expect(readLogRecord(one.stateDir)?.missing_executions).toHaveLength(100);
+    expect(one.lines.filter((it) => it.includes('"missing":100'))).toHaveLength(2);
+    expect(one.lines.at(-1)?.match(/"e\d+"/g)).toHaveLength(16);
+    expect(checkReceiptLog(one.stateDir).at(0)?.detail).toMatch(/^100 receipts .*\(e1, e2, e3, …\)/);
+  });
+
   it('looks for no more than it has room for, and does not let its gate choose which', async () => {
     const one = await host(async () => undefined);
     const database = new DatabaseSync(join(one.stateDir, 'journal.sqlite'));

@@ -3103,6 +3103,22 @@ const exported: readonly Mutant[] = [
     red: 'is for auditors to read where it is evidence',
   },
   {
+    name: 'untaken-receipts-unsaid',
+    file: `${executor}/link/deliver.ts`,
+    before: 'this.#brought.add(receipt.executionId);',
+    after: '',
+    tests: [`${executor}/link/deliver.test.ts`],
+    red: 'says once what the gate was brought and does not take',
+  },
+  {
+    name: 'missing-receipts-forgotten-by-a-restart',
+    file: `${executor}/log-watch/watch.ts`,
+    before: 'missing_executions: missing,',
+    after: 'missing_executions: missing.slice(0, mostNamed),',
+    tests: ['tests/adversarial/log.test.ts'],
+    red: 'goes on missing all that it missed, after a restart',
+  },
+  {
     name: 'token-of-a-key-that-is-gone',
     file: `${gate}/traffic/token-caller.ts`,
     before: 'await checkStillItsKey(known, door.issuers(), door.issuerKeys);',

@@ -37,8 +37,8 @@ export interface Workbench {
     commands: readonly CommandShort[],
     overrides?: Parameters<typeof makeContract>[2],
   ): Promise<{ readonly executionId: string; readonly receipt: ReceiptV02 }>;
-  /** Closes the executor and starts another one on the same state. */
-  restart(): Promise<void>;
+  /** Closes the executor and starts another one on the same state, after what is to be done while none runs. */
+  restart(meanwhile?: () => Promise<void>): Promise<void>;
   close(): Promise<void>;
 }
 
@@ -168,8 +168,9 @@ export async function openWorkbench(options: WorkbenchOptions = {}): Promise<Wor
       const executionId = bench.offer(commands, overrides);
       return { executionId, receipt: await gate.receipt(executionId) };
     },
-    async restart() {
+    async restart(meanwhile = () => Promise.resolve()) {
       await bench.executor.close();
+      await meanwhile();
       bench.executor = await start();
       gate.connect(bench.executor);
     },

@@ -265,6 +265,39 @@ it('a restored state directory begins a new epoch, beside the receipts of the ol
   expect(none.code).not.toBe(0);
 });
 
+it('a receipt that the gate does not take is taken back by whoever runs its host, and kept', async () => {
+  const own = await openWorkbench({ executor: { receiptRetentionDays: 400 }, deps: { signer } });
+  try {
+    own.gate.acknowledges = false;
+    const id = own.gate.offer(makeContract(own.workspace, [{ argv: ['true'] }]), own.policy, {
+      ticket: {
+        grant: { receipt_version: 'csc.receipt.v0.1', limits: { stdout_bytes: 1, stderr_bytes: 1 } },
+      },
+    });
+    await own.gate.receipt(id);
+    const out = join(scratch, 'given-up.json');
+    const giveUp = (what: string) =>
+      csc(['executor', 'receipts', 'give-up', what, '--out', out, '--state-dir', own.stateDir]);
+    await own.restart(async () => {
+      const unknown = await giveUp('exec_unknown');
+      expect([unknown.code, unknown.stderr]).toEqual([1, expect.stringContaining(`of 1 executions: ${id}`)]);
+      expect(existsSync(out)).toBe(false);
+      expect(await giveUp(id)).toMatchObject({
+        code: 0,
+        stdout: expect.stringContaining(`receipt of ${id} any more`),
+      });
+      const { receipt_version, execution_id, sequence } = JSON.parse(readFileSync(out, 'utf8'));
+      expect([receipt_version, execution_id, sequence]).toEqual(['csc.receipt.v0.2', id, 1]);
+      expect((await giveUp(id)).stderr).toContain('the gate has acknowledged all');
+      const { stdout } = await csc(['executor', 'receipts', 'list', '--json', '--state-dir', own.stateDir]);
+      expect(JSON.parse(stdout).execution_id).toBe(id);
+    });
+    expect(own.gate.all('hello').at(-1)?.executionIds).toEqual([]);
+  } finally {
+    await own.close();
+  }
+});
+
 describe('a state directory whose disk is lost', () => {
   const saved = () => join(scratch, 'saved');
   const restore = (dir: string) => csc(['restore', 'executor', '--dir', dir, '--from', saved()]);

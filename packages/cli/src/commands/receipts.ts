@@ -187,6 +187,40 @@ export function defineExecutorReceipts(executor: Command): void {
   act<[string, KeptOptions]>(show, (id, options) => showKept(id, withConfig(options)));
   const out = add('export', 'write each into a file of its own').argument('<dir>', 'where to');
   act<[string, KeptOptions]>(out, (dir, options) => exportKept(dir, withConfig(options)));
+  const back = add(
+    'give-up',
+    'take back a receipt that the gate does not take, while the executor is stopped',
+  )
+    .argument('<execution>', 'its execution’s id, as csc doctor --config or the executor’s log has it')
+    .requiredOption('--out <file>', 'where to write it: the gate does not get it any more')
+    .addHelpText('after', giveUpHelp);
+  act<[string, KeptOptions & { readonly out: string }]>(back, (id, options) =>
+    giveUp(id, options.out, withConfig(options)),
+  );
+}
+
+const giveUpHelp = `
+A receipt that does not verify at the gate (a key that it does not know, a state directory of another host) is brought to
+it again with each connection, for ever: mend that first, as the gate's log says why. A receipt that is given up is brought no more;
+its execution stays LOST or open at the gate. It keeps its place in this host's chain, and csc audit verify misses it in
+the log.
+
+Examples:
+  $ csc executor receipts give-up exec_01J… --out exec_01J.json --config /etc/csc/executor.yaml
+`;
+
+/** Writes the receipt to a file, and has it brought to the gate no more. Resolves to 0. */
+async function giveUp(executionId: string, out: string, options: KeptOptions): Promise<number> {
+  const { giveUpReceipt } = await import('@csc-fleet/executor/give-up');
+  await giveUpReceipt(await stateDirOf(options), executionId, ({ receiptJson, originalJson }) => {
+    const isProjection = originalJson !== undefined && originalJson.length > 0;
+    // The form that stands in the chain.
+    writeFileWhole(out, isProjection ? originalJson : receiptJson);
+  });
+  await writeOut(
+    `given up: the gate is not brought the receipt of ${plainLine(executionId)} any more; it is in ${plainLine(out)}\n`,
+  );
+  return exitCodes.ok;
 }
 
 /** Prints a line for each receipt that a host keeps. Resolves to 0. */

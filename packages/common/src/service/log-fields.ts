@@ -67,6 +67,7 @@ export const logFields = {
   records: number('runs of which their receipt alone is left'),
   receipts: number('runs of which nothing is left'),
   missing: number('receipts of this host that are in no checkpoint of the log of receipts'),
+  untaken: number('receipts of this host that its gate was brought and does not acknowledge'),
   executions: texts('execution ids'),
   receipt_log: text('the log of receipts, by its name'),
   key_id: text('of a signing key'),

@@ -3,13 +3,18 @@ import { join } from 'node:path';
 import { setImmediate } from 'node:timers/promises';
 import { sha256Hex } from '@csc-fleet/common/encoding';
 import { CscError } from '@csc-fleet/common/errors';
+import type { ReceiptTexts } from '@csc-fleet/common/evidence';
 import { createPolicySet } from '@csc-fleet/common/policy';
+import { type LogFields, silentLog } from '@csc-fleet/common/service';
+import { lockStateDirectory } from '@csc-fleet/sandbox/host';
 import { makeContract, shell } from '@csc-fleet/test-kit/contract';
 import { CollectingSink } from '@csc-fleet/test-kit/executor/scripted-gate';
 import { openWorkbench, type Workbench } from '@csc-fleet/test-kit/executor/workbench';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import type { OwnersWord } from '../admission/owners.ts';
 import { journalFile, openSqliteJournal } from '../journal/index.ts';
+import { checkReceiptLog, readUntaken } from '../log-watch/index.ts';
+import { giveUpReceipt } from '../service/give-up.ts';
 import { owedLimits } from './deliver.ts';
 
 let bench: Workbench;
@@ -43,6 +48,66 @@ describe('delivery', () => {
     expect(bench.gate.all('hello').at(-1)?.executionIds).toEqual([]);
     const sent = bench.gate.all('receipt', executionId).map(({ receiptJson }) => receiptJson.toString());
     expect(new Set(sent).size).toBe(1);
+  });
+
+  it('says once what the gate was brought and does not take, though it was there, until it does or its operator takes it back', async () => {
+    vi.useFakeTimers({ toFake: ['setInterval', 'clearInterval', 'performance'] });
+    const lines: string[] = [];
+    const error = ({ executions }: LogFields, message: string) => void lines.push(`${message} ${executions}`);
+    const own = await openWorkbench({ deps: { prove: async () => undefined, log: { ...silentLog, error } } });
+    const wait = (minutes: number) => vi.advanceTimersByTime(minutes * 60_000);
+    try {
+      own.gate.acknowledges = false;
+      const run = async (): Promise<string> => {
+        const executionId = own.gate.offer(makeContract(own.workspace, [{ argv: ['true'] }]), own.policy);
+        await own.gate.receipt(executionId);
+        return executionId;
+      };
+      const [one, other] = [await run(), await run()];
+      wait(9);
+      expect([lines, readUntaken(own.stateDir)]).toEqual([[], undefined]);
+      // While the gate is away no time counts.
+      own.gate.disconnect();
+      wait(60);
+      expect(lines).toEqual([]);
+      own.gate.connect(own.executor);
+      wait(60);
+      expect(lines).toEqual([
+        expect.stringMatching(/^receipts that the gate was brought are not acknowledged .*,/),
+      ]);
+      expect(readUntaken(own.stateDir)).toEqual({ executions: [one, other] });
+      const seen = () => checkReceiptLog(own.stateDir).map(({ name, detail }) => `${name}: ${detail}`);
+      expect(seen()).toEqual([expect.stringMatching(/^receipts-taken: 2 receipts were brought .*there/)]);
+      own.gate.acknowledge(other);
+      wait(1);
+      expect(readUntaken(own.stateDir)).toEqual({ executions: [one] });
+      // What was not taken before a restart need not wait once more.
+      await own.restart();
+      wait(1);
+      expect([lines.length, readUntaken(own.stateDir)]).toEqual([2, { executions: [one] }]);
+      const kept: ReceiptTexts[] = [];
+      const giveUp = (id: string) => giveUpReceipt(own.stateDir, id, (it) => void kept.push(it));
+      await own.restart(async () => {
+        // As a running one holds it.
+        const lock = lockStateDirectory(own.stateDir);
+        await expect(giveUp(one)).rejects.toMatchObject({ code: 'CONFIG_INVALID' });
+        lock.release();
+        await expect(giveUp(other)).rejects.toMatchObject({
+          code: 'EXECUTION_UNKNOWN',
+          message: expect.stringContaining(`owed are those of 1 executions: ${one}`),
+        });
+        await giveUp(one);
+      });
+      expect(
+        kept.map(({ receiptJson }) => JSON.parse(Buffer.from(receiptJson).toString()).execution_id),
+      ).toEqual([one]);
+      expect(own.gate.all('hello').at(-1)?.executionIds).toEqual([]);
+      wait(1);
+      expect([lines.length, readUntaken(own.stateDir), seen()]).toEqual([2, undefined, []]);
+    } finally {
+      vi.useRealTimers();
+      await own.close();
+    }
   });
 
   it('looks for what is acknowledged where the owners name a log, also after a restart, and for nothing else', async () => {

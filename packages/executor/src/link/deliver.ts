@@ -46,6 +46,8 @@ export class Deliveries {
   readonly #owedSince = new Map<string, number>();
   /** Those of them that were brought since the last Welcome: the gate can acknowledge no others. */
   readonly #said = new Set<string>();
+  /** Those of them that were brought in any connection. */
+  readonly #brought = new Set<string>();
   readonly #clearing = new Set<Promise<void>>();
   /** Of those of them that are of a trace. */
   readonly #spans = new Map<string, ActiveSpan>();
@@ -77,6 +79,13 @@ export class Deliveries {
     return { count: this.#owed.size, bytes: this.#owedBytes, oldestMs };
   }
 
+  /** What the gate was brought and has not acknowledged, the oldest first. */
+  brought(): readonly { readonly executionId: string; readonly hasOutput: boolean }[] {
+    return [...this.#owed.values()]
+      .filter(({ executionId }) => this.#brought.has(executionId))
+      .map(({ executionId, outputLogLength }) => ({ executionId, hasOutput: outputLogLength > 0 }));
+  }
+
   /** Output that is still coming is sent as it comes. */
   upload(output: ReadableLog): void {
     void this.#uploads.start(output);
@@ -105,6 +114,7 @@ export class Deliveries {
     this.#note(toOwed({ ...refused, outputLogLength: 0 }));
     if (!this.#outbox.hasRoom) return;
     this.#said.add(executionId);
+    this.#brought.add(executionId);
     this.#outbox.post({ $case: 'refused', value: refused });
   }
 
@@ -130,6 +140,7 @@ export class Deliveries {
     const receipt = this.#owed.get(executionId);
     if (receipt === undefined || !this.#said.has(executionId)) return;
     this.#owed.delete(executionId);
+    this.#brought.delete(executionId);
     const since = this.#owedSince.get(executionId) ?? performance.now();
     this.#owedSince.delete(executionId);
     this.#host.delivered?.((performance.now() - since) / 1000);
@@ -178,6 +189,7 @@ export class Deliveries {
     for (const receipt of this.#owed.values()) {
       if (this.#said.has(receipt.executionId)) continue;
       this.#said.add(receipt.executionId);
+      this.#brought.add(receipt.executionId);
       this.#say(receipt);
       if (!this.#outbox.hasRoom) return;
     }

@@ -1,15 +1,16 @@
 import { advised, type Check } from '@csc-fleet/sandbox/host';
 import { logRecordFile, readLogRecord } from './record.ts';
+import { checkUntaken } from './untaken.ts';
 
 /**
- * What a host has found out about the log of receipts, for its owner who looks at it; nothing where that is nothing. It keeps no
+ * What a host has found out about its gate, which does not take its receipts, and about the log of those, for its owner who looks at it; nothing where that is nothing. It keeps no
  * host from running. Throws CONFIG_INVALID, FILE_UNREADABLE.
  */
 export function checkReceiptLog(stateDir: string): readonly Check[] {
   const record = readLogRecord(stateDir);
-  if (record === undefined) return [];
+  if (record === undefined) return checkUntaken(stateDir);
   const { missing, missing_executions: some, why, is_false: accusation } = record;
-  const found: Check[] = [];
+  const found: Check[] = [...checkUntaken(stateDir)];
   if (accusation !== undefined) {
     const { at, message } = accusation;
     const remedy = `unless its owners have begun it anew, the gate hides what it had shown: ask them. ${stateDir}/${logRecordFile} has what it was; take that file away once it is cleared up`;

@@ -22,7 +22,7 @@ const recordSchema = z.strictObject({
   log_vkey: z.string(),
   /** Receipts that are in no checkpoint though the gate acknowledged them long ago. */
   missing: z.int().min(0),
-  /** Some of them. */
+  /** All of them, those that were acknowledged first to begin with; an earlier release wrote down 16. */
   missing_executions: z.array(z.string()),
   /** Why, as far as the gate says so, for people; empty where it says nothing. */
   why: z.string(),
@@ -33,8 +33,8 @@ const recordSchema = z.strictObject({
 /** The same, parsed. */
 export type LogRecord = z.infer<typeof recordSchema>;
 
-// Two checkpoints, as JSON, and some words.
-const maxBytes = 512 * 1024;
+// Two checkpoints, as JSON, and names of as many receipts as are looked for.
+const maxBytes = 2 * 1024 * 1024;
 
 /** Undefined where nothing was found out, or its owner has taken the file away. Throws CONFIG_INVALID, FILE_UNREADABLE. */
 export function readLogRecord(stateDir: string): LogRecord | undefined {

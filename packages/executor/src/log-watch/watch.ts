@@ -149,7 +149,7 @@ export class LogWatch {
     const record: LogRecord = {
       log_vkey: vkey,
       missing: missing.length,
-      missing_executions: missing.slice(0, mostNamed),
+      missing_executions: missing,
       why: missing.length > 0 ? why : '',
       ...(accusation === undefined ? {} : { is_false: accusation }),
     };

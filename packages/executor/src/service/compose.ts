@@ -33,7 +33,7 @@ import { type Journal, journalFile, openSqliteJournal } from '../journal/index.t
 import { Deliveries } from '../link/deliver.ts';
 import { type Executor, LinkedExecutor } from '../link/linked-executor.ts';
 import { Outbox } from '../link/outbox.ts';
-import type { AskProofs, LogWatch, LogWatchPorts } from '../log-watch/index.ts';
+import type { AskProofs, LogWatch, LogWatchPorts, UntakenWatch } from '../log-watch/index.ts';
 import { type OutputSink, SpoolDirectory } from '../output/index.ts';
 import { defaultOutputLimits, type OutputLimits } from '../output/limits.ts';
 import {
@@ -151,6 +151,7 @@ export async function createExecutor(options: ExecutorOptions, deps: ExecutorDep
   const logWatch = await watchLog(options, deps, { ...ports, connectedMs: () => outbox.openMs });
   const isLookedFor = (): boolean => logWatch?.isDue ?? false;
   const deliveries = new Deliveries({ ...ports, delivered, isLookedFor }, outbox, deps.output);
+  const untaken = await watchUntaken(options, deps, { deliveries, outbox, log });
   const endedCertificate = watchCertificates({ ...ports, tlsCertificate: deps.tlsCertificate });
   const { executorId, identity } = options;
   const names = () => ({ executorId, identity, receiptKey: signer });
@@ -190,6 +191,7 @@ export async function createExecutor(options: ExecutorOptions, deps: ExecutorDep
     async release() {
       clearInterval(pruning);
       await logWatch?.close();
+      untaken?.close();
       await deliveries.close();
       site.launcher.close();
       await journal.close();
@@ -207,6 +209,7 @@ export async function createExecutor(options: ExecutorOptions, deps: ExecutorDep
       reserve,
       wouldRefuse,
       logWatch,
+      untaken,
       isRevoked: () => revocation() !== undefined,
     });
   return executor;
@@ -223,6 +226,19 @@ async function watchLog(
   const named = () => owners.current().log;
   const { journal, clock, log, connectedMs } = ports;
   const watch = new LogWatch({ journal, named, ask, connectedMs, stateDir, clock, log });
+  watch.start();
+  return watch;
+}
+
+async function watchUntaken(
+  { stateDir }: ExecutorOptions,
+  { prove }: ExecutorDeps,
+  { deliveries, outbox, log }: { deliveries: Deliveries; outbox: Outbox; log: Log },
+): Promise<UntakenWatch | undefined> {
+  if (prove === undefined) return undefined;
+  const { UntakenWatch } = await import('../log-watch/index.ts');
+  const [brought, connectedMs] = [() => deliveries.brought(), () => outbox.openMs];
+  const watch = new UntakenWatch({ brought, connectedMs, stateDir, log });
   watch.start();
   return watch;
 }

@@ -1,10 +1,9 @@
-import { existsSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { type Clock, systemClock } from '@csc-fleet/common/encoding';
 import { CscError } from '@csc-fleet/common/errors';
-import { lockStateDirectory } from '@csc-fleet/sandbox/host';
 import { archiveDirectory, findLostTime } from '../archive/index.ts';
-import { type Journal, journalFile, openSqliteJournal } from '../journal/index.ts';
+import { type Journal, openSqliteJournal } from '../journal/index.ts';
+import { withIdleJournal } from './idle-journal.ts';
 
 /** The epochs of a journal, each 16 bytes in lower-case hex. */
 export interface EpochChange {
@@ -22,21 +21,7 @@ export interface EpochChange {
  * executor runs, another user owns it, or the clock is behind what this host has signed.
  */
 export async function beginNewEpoch(stateDir: string, clock: Clock = systemClock): Promise<EpochChange> {
-  const path = join(stateDir, journalFile);
-  if (!existsSync(path))
-    throw new CscError(
-      'FILE_UNREADABLE',
-      `there is no ${path}: the executor makes it at its start, with an epoch of its own`,
-    );
-  // SQLite would leave files there that the executor cannot write.
-  if (statSync(path).uid !== process.geteuid?.())
-    throw new CscError('CONFIG_INVALID', `${path} belongs to another user: run this as that one`);
-  const lock = lockStateDirectory(stateDir);
-  try {
-    return await beginEpochOf(path, join(stateDir, archiveDirectory), clock);
-  } finally {
-    lock.release();
-  }
+  return withIdleJournal(stateDir, (path) => beginEpochOf(path, join(stateDir, archiveDirectory), clock));
 }
 
 /** The same of a journal that nobody else uses, wherever it lies. */

@@ -88,6 +88,11 @@ export const executorInstruments = {
     unit: 's',
     means: 'How long the oldest of those has been owed, or since the start of the service; 0 where none is',
   },
+  csc_executor_receipts_untaken: {
+    kind: 'gauge',
+    means:
+      'Those of them that the gate was brought and has not acknowledged for ten minutes in which it was there, with output an hour',
+  },
   csc_executor_receipts_unproven: {
     kind: 'gauge',
     means: 'Receipts that the gate has acknowledged and not yet proven to be in the log that the owners name',

@@ -60,6 +60,7 @@ describe('what an executor tells', () => {
       },
       wouldRefuse: () => 0,
       logWatch: { found: { unproven: 6, missing: 2, isFalse: true } },
+      untaken: { count: 3 },
       isRevoked: () => true,
     });
     const text = await shown.text();
@@ -67,6 +68,7 @@ describe('what an executor tells', () => {
     expect(text).toContain('csc_executor_receipt_oldest_seconds 5\n');
     expect(text).toContain('csc_executor_clock_skew_seconds 1.5\n');
     expect(text).toContain('csc_executor_disk_short 1\n');
+    expect(text).toContain('csc_executor_receipts_untaken 3\n');
     expect(text).toContain('csc_executor_receipts_unproven 6\n');
     expect(text).toContain('csc_executor_receipts_missing 2\n');
     expect(text).toContain('csc_executor_log_false 1\n');

@@ -7,7 +7,7 @@ import type { FinishedExecution } from '../journal/index.ts';
 import type { Deliveries } from '../link/deliver.ts';
 import type { LinkedExecutor } from '../link/linked-executor.ts';
 import type { Outbox } from '../link/outbox.ts';
-import type { LogWatch } from '../log-watch/index.ts';
+import type { LogWatch, UntakenWatch } from '../log-watch/index.ts';
 import type { SpoolDirectory } from '../output/index.ts';
 import { type ExecutorStage, executorInstruments } from './instruments.ts';
 
@@ -65,13 +65,16 @@ export interface ExecutorFacts {
   readonly wouldRefuse: () => number;
   /** Undefined: nobody looks for receipts in a log. */
   readonly logWatch: Pick<LogWatch, 'found'> | undefined;
+  /** The same: nobody is asked to take receipts. */
+  readonly untaken: Pick<UntakenWatch, 'count'> | undefined;
   /** By the owners' revoked.yaml. */
   readonly isRevoked: () => boolean;
 }
 
 /** Has an executor's instruments ask it. */
 export function observeExecutor({ told }: Pick<ExecutorTelemetry, 'told'>, facts: ExecutorFacts): void {
-  const { slots, executor, outbox, deliveries, spools, reserve, wouldRefuse, logWatch, isRevoked } = facts;
+  const { slots, executor, outbox, deliveries, spools, reserve, wouldRefuse, logWatch, untaken, isRevoked } =
+    facts;
   told.observe('csc_executor_slots', (say) => say(slots, {}));
   told.observe('csc_executor_running', (say) => say(executor.running, {}));
   told.observe('csc_executor_link_up', (say) => say(outbox.isOpen ? 1 : 0, {}));
@@ -85,6 +88,7 @@ export function observeExecutor({ told }: Pick<ExecutorTelemetry, 'told'>, facts
   told.observe('csc_executor_receipts_owed', (say) => say(deliveries.owed.count, {}));
   told.observe('csc_executor_receipts_owed_bytes', (say) => say(deliveries.owed.bytes, {}));
   told.observe('csc_executor_receipt_oldest_seconds', (say) => say(deliveries.owed.oldestMs / 1000, {}));
+  told.observe('csc_executor_receipts_untaken', (say) => say(untaken?.count ?? 0, {}));
   told.observe('csc_executor_reserve_bytes', (say) => say(reserve.reservedBytes, {}));
   told.observe('csc_executor_disk_short', (say) => say(reserve.shortage === undefined ? 0 : 1, {}));
   told.observe('csc_executor_receipts_unproven', (say) => say(logWatch?.found.unproven ?? 0, {}));
