@@ -2,6 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { named } from './grammar.ts';
 import { findInlineCode, unwrap } from './judge-command.ts';
+import { tools } from './tool-table.ts';
 
 /** Rows are command lines, in which `_` stands for code with blanks and quotes in it. */
 function split(line: string): string[] {
@@ -970,5 +971,28 @@ describe('the names of programs', () => {
     expect(known.filter((name) => names.test(name))).toEqual(known.filter((name) => whole.test(name)));
     const name = fc.string({ unit: fc.constantFrom(...'abdehgrsxyz.-_3v\n') });
     fc.assert(fc.property(name, (text) => names.test(text) === whole.test(text)));
+  });
+
+  const written = {
+    pdflatex: 'e?(?:pdf|xe|lua)?(?:la)?tex|luahbtex|dviluatex',
+    mogrify: '(?:im-)?(?:convert|magick|mogrify|identify|composite|montage)',
+    gcc: '(?:[\\w.-]+-)?(?:gcc|g\\+\\+|cc|c\\+\\+|clang|clang\\+\\+|gfortran|cpp)',
+  };
+  const pieces = ['', 'e', 'im-', 'x86_64-linux-gnu-', '-'].flatMap((before) =>
+    ['', 'pdf', 'xe', 'lua', 'luahb', 'dvilua', 'clang', 'g', 'c', 'gf'].flatMap((kind) =>
+      ['', 'la', 'cc', '++', 'ortran', 'cpp', 'convert', 'mogrify', 'montage'].flatMap((rest) =>
+        ['', 'tex'].map((end) => `${before}${kind}${rest}${end}`),
+      ),
+    ),
+  );
+
+  it.each(Object.entries(written))('of which %s is one are those of one pattern', (one, pattern) => {
+    const tool = tools.find(({ names }) => names.test(one));
+    const whole = new RegExp(
+      `^(?:${pattern})(?:-?v?\\d+(?:\\.\\d+)*[a-z]?)?(?:-(?:dbg|static|minimal|\\w+-linux-\\w+))?$`,
+    );
+    const known = pieces.flatMap((piece) => ends.map((end) => piece + end));
+    expect(known.filter((name) => whole.test(name)).length).toBeGreaterThan(30);
+    expect(known.filter((name) => tool?.names.test(name))).toEqual(known.filter((name) => whole.test(name)));
   });
 });

@@ -7,6 +7,11 @@ import type { Tool } from './tools.ts';
 const anywhere = { unlisted: 'flag', permutes: true } as const;
 const gnu = { ...anywhere, abbreviations: true } as const;
 
+// A cross compiler has its machine in front, which only a pattern can say: it is compiled where a name has a dash.
+const compilers = 'gcc g\\+\\+ cc c\\+\\+ clang clang\\+\\+ gfortran cpp';
+const compiler = named(compilers);
+const crossCompiler = named(`[\\w.-]+-(?:${compilers.replaceAll(' ', '|')})`);
+
 /** What this host knows of programs that are neither shell nor wrapper: those that build, pack, fetch and convert. */
 export const tools: readonly Tool[] = [
   {
@@ -77,7 +82,7 @@ export const tools: readonly Tool[] = [
   },
   {
     // `-wrapper PROGRAM,ARGUMENT…` runs in front of each pass.
-    names: named('(?:[\\w.-]+-)?(?:gcc|g\\+\\+|cc|c\\+\\+|clang|clang\\+\\+|gfortran|cpp)'),
+    names: { test: (name) => compiler.test(name) || (name.includes('-') && crossCompiler.test(name)) },
     grammar: { short: '', long: 'wrapper=', singleDash: true, ...anywhere },
     code: '--wrapper',
   },
@@ -228,7 +233,9 @@ export const tools: readonly Tool[] = [
   },
   {
     // A first word that is no file is a line of TeX: `\write18{CODE}`.
-    names: named('e?(?:pdf|xe|lua)?(?:la)?tex luahbtex dviluatex'),
+    names: named(
+      'e?tex e?latex e?pdftex e?pdflatex e?xetex e?xelatex e?luatex e?lualatex luahbtex dviluatex',
+    ),
     grammar: {
       short: '',
       singleDash: true,
@@ -250,7 +257,9 @@ export const tools: readonly Tool[] = [
     bringsCode: ({ value }) => /%pipe%/.test(value?.text ?? ''),
   },
   {
-    names: named('(?:im-)?(?:convert|magick|mogrify|identify|composite|montage)'),
+    names: named(
+      'convert magick mogrify identify composite montage im-convert im-magick im-mogrify im-identify im-composite im-montage',
+    ),
     grammar: { short: '', ...anywhere },
     operandIsCode: (text) => /^(?:\w+:)?\|/.test(text),
   },

@@ -26,11 +26,12 @@ export function isDenial({ reasonCode }: Pick<Finding, 'reasonCode'>): boolean {
 
 // Letters, digits, punctuation and plain spaces of any script; no control or format character such as a bidi mark,
 // which would change what a terminal shows.
-const plain = /^[^\p{C}\p{Zl}\p{Zp}]{1,160}$/u;
+const isPlain = (text: string): boolean =>
+  /^[ -~]{1,160}$/.test(text) || /^[^\p{C}\p{Zl}\p{Zp}]{1,160}$/u.test(text);
 
 /** A text of the contract's author, fit to be shown: as it is, or cut and escaped. */
 export function shown(text: string): string {
-  if (plain.test(text)) return text;
+  if (isPlain(text)) return text;
   const cut = [...text].slice(0, 160).join('');
   const escaped = cut.replace(/[\p{C}\p{Zl}\p{Zp}]/gu, (char) => `\\u{${char.codePointAt(0)?.toString(16)}}`);
   return cut.length < text.length ? `${escaped}…` : escaped;

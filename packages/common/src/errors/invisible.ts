@@ -2,10 +2,24 @@
 // selectors, tags, Hangul fillers: Unicode's Default_Ignorable_Code_Point, UAX #44); format characters, of which some
 // turn the direction of what follows (CVE-2021-42574); line and paragraph separators; the blank Braille pattern; and white
 // space that is none of those that programs take for it.
-const invisible = /(?![\t\n ])[\p{Cc}\p{Cf}\p{Default_Ignorable_Code_Point}\p{Z}\u2800]/gu;
+const invisible = once(() => /(?![\t\n ])[\p{Cc}\p{Cf}\p{Default_Ignorable_Code_Point}\p{Z}\u2800]/gu);
 
 // And what stands on the character before it, or is no character yet, or is one of somebody's own.
-const unclear = /(?![\t\n ])[\p{Cc}\p{Cf}\p{Default_Ignorable_Code_Point}\p{Z}\u2800\p{M}\p{Cn}\p{Co}]/gu;
+const unclear = once(
+  () => /(?![\t\n ])[\p{Cc}\p{Cf}\p{Default_Ignorable_Code_Point}\p{Z}\u2800\p{M}\p{Cn}\p{Co}]/gu,
+);
+
+// Unicode's properties are looked up as a pattern is made, which takes longer than a short command has for it: most texts
+// are of these alone, which are all to be seen.
+const plain = /^[\t\n -~]*$/;
+
+function once(make: () => RegExp): () => RegExp {
+  let made: RegExp | undefined;
+  return () => {
+    made ??= make();
+    return made;
+  };
+}
 
 /**
  * Text from elsewhere with every character in it that nobody would see, or that would move what they see, as a visible
@@ -13,7 +27,7 @@ const unclear = /(?![\t\n ])[\p{Cc}\p{Cf}\p{Default_Ignorable_Code_Point}\p{Z}\u
  * itself, move the cursor or retitle a window (CWE-150, CWE-1007). Line feeds and tabs stay.
  */
 export function showInvisible(text: string): string {
-  return text.toWellFormed().replace(invisible, toEscape);
+  return plain.test(text) ? text : text.toWellFormed().replace(invisible(), toEscape);
 }
 
 /**
@@ -21,7 +35,7 @@ export function showInvisible(text: string): string {
  * escapes, too. Texts in scripts that need marks can be read less well for it.
  */
 export function showUnclear(text: string): string {
-  return text.toWellFormed().replace(unclear, toEscape);
+  return plain.test(text) ? text : text.toWellFormed().replace(unclear(), toEscape);
 }
 
 /** Every character beyond ASCII as its escape: two texts that look alike and are not look different (UTS #39). */
@@ -36,7 +50,8 @@ function toEscape(char: string): string {
 
 /** The same for a line of JSON, which stays the same value: there, all of these stand within strings (RFC 8259 §7). */
 export function escapeInvisible(json: string): string {
-  return json.replace(invisible, (char) =>
+  if (plain.test(json)) return json;
+  return json.replace(invisible(), (char) =>
     char
       .split('')
       .map((unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, '0')}`)

@@ -1,4 +1,4 @@
-import { closeSync, mkdirSync, openSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { closeSync, mkdirSync, openSync, rmSync, symlinkSync, writeSync } from 'node:fs';
 import { posix } from 'node:path';
 import { toUntoldName, treePrefix, withUmask } from '../host/index.ts';
 import type { EtcView } from '../plan/index.ts';
@@ -19,11 +19,9 @@ export function createEtcTree({ files, inner }: EtcView, scratchDirectory: strin
   const make = (): number =>
     withUmask(0o022, () => {
       mkdirSync(root);
-      const paths = [...files.keys(), ...inner.keys()];
-      for (const path of new Set(paths.map(posix.dirname)))
-        mkdirSync(posix.join(root, path), { recursive: true });
-      for (const [path, bytes] of files) writeFileSync(posix.join(root, path), bytes, { mode: 0o444 });
-      for (const [path, target] of inner) symlinkSync(target, posix.join(root, path));
+      const made = new Set<string>();
+      for (const [path, bytes] of files) writeNew(placeIn(root, path, made), bytes);
+      for (const [path, target] of inner) symlinkSync(target, placeIn(root, path, made));
       return openSync(root, 'r');
     });
   return {
@@ -37,4 +35,23 @@ export function createEtcTree({ files, inner }: EtcView, scratchDirectory: strin
       rmSync(root, { recursive: true, force: true });
     },
   };
+}
+
+// A run makes a hundred of them: half as long as by what node:fs has for it.
+function placeIn(root: string, path: string, made: Set<string>): string {
+  const directory = path.slice(0, Math.max(0, path.lastIndexOf('/')));
+  if (directory !== '' && !made.has(directory)) {
+    mkdirSync(placeIn(root, directory, made));
+    made.add(directory);
+  }
+  return `${root}/${path}`;
+}
+
+function writeNew(path: string, bytes: Uint8Array): void {
+  const fd = openSync(path, 'wx', 0o444);
+  try {
+    for (let at = 0; at < bytes.length; ) at += writeSync(fd, bytes, at);
+  } finally {
+    closeSync(fd);
+  }
 }
