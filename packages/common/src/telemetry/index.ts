@@ -6,6 +6,7 @@ export {
   type Instruments,
   type InstrumentTable,
   type LabelFacts,
+  secondBuckets,
   type Timed,
   untimed,
 } from './instruments.ts';

@@ -22,6 +22,12 @@ export interface InstrumentFacts {
   readonly buckets?: readonly number[];
 }
 
+/** For histograms of seconds, of what takes a millisecond as of what takes half an hour. */
+export const secondBuckets = [
+  ...[0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5],
+  ...[10, 30, 60, 300, 1800],
+];
+
 /** Instruments by name, which is Prometheus's: `csc_runs_total`. */
 export type InstrumentTable = Readonly<Record<string, InstrumentFacts>>;
 

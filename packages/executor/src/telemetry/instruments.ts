@@ -1,26 +1,12 @@
 import { reasons } from '@csc-fleet/common/errors';
-import { type InstrumentTable, serviceInstruments } from '@csc-fleet/common/telemetry';
+import { endings } from '@csc-fleet/common/receipt';
+import { type InstrumentTable, secondBuckets, serviceInstruments } from '@csc-fleet/common/telemetry';
 
 export const executorOutcomes = ['success', 'failed', 'blocked', 'expired', 'refused'] as const;
-
-const endings = [
-  'none',
-  'exit',
-  'signal',
-  'timeout',
-  'cancelled',
-  'output_limit',
-  'out_of_memory',
-  'executor_restart',
-  'refused',
-  'unsaid',
-];
 
 /** What takes its time on the way of an offer through a host. */
 export const executorStages = ['admission', 'sandbox', 'redeem', 'run', 'receipt', 'deliver'] as const;
 export type ExecutorStage = (typeof executorStages)[number];
-
-const seconds = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800];
 
 /** All that an executor tells of itself. docs/observability.md and deploy/ are held against it. */
 export const executorInstruments = {
@@ -36,7 +22,7 @@ export const executorInstruments = {
       reason: {
         means:
           'of a refusal, the reason of [errors](errors.md); else how the run ended: `none` (it succeeded), `exit`, `signal`, `timeout`, `cancelled`, `output_limit`, `out_of_memory`, `executor_restart`, `refused`, `unsaid`',
-        values: [...endings, ...Object.keys(reasons)],
+        values: ['none', ...endings, 'unsaid', ...Object.keys(reasons)],
       },
     },
   },
@@ -51,7 +37,7 @@ export const executorInstruments = {
         values: executorStages,
       },
     },
-    buckets: seconds,
+    buckets: secondBuckets,
   },
   csc_executor_slots: { kind: 'gauge', means: 'Executions that it takes at once' },
   csc_executor_running: { kind: 'gauge', means: 'Executions that are under way' },

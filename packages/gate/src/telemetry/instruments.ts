@@ -1,25 +1,17 @@
 import { reasons } from '@csc-fleet/common/errors';
-import { type InstrumentTable, type LabelFacts, serviceInstruments } from '@csc-fleet/common/telemetry';
+import { endings } from '@csc-fleet/common/receipt';
+import {
+  type InstrumentTable,
+  type LabelFacts,
+  secondBuckets,
+  serviceInstruments,
+} from '@csc-fleet/common/telemetry';
 
 const executor: LabelFacts = { means: 'the NAME of its certificate', most: 256 };
 const principal: LabelFacts = { means: 'the SPIFFE id of a client', most: 64 };
 
 /** Why a run ended as it did: a reason of docs/errors.md, or one of these. */
-const endReasons = [
-  'none',
-  'denied',
-  'exit',
-  'signal',
-  'timeout',
-  'cancelled',
-  'output_limit',
-  'out_of_memory',
-  'executor_restart',
-  'refused',
-  'queue_timeout',
-  'approval_timeout',
-  'unsaid',
-];
+const endReasons = ['none', 'denied', ...endings, 'queue_timeout', 'approval_timeout', 'unsaid'];
 
 /** Those of docs/errors.md, as a host says them of itself or of a contract. */
 const reasonNames = Object.keys(reasons);
@@ -34,8 +26,6 @@ export const outcomes = ['succeeded', 'failed', 'blocked', 'expired', 'cancelled
 /** What takes its time on the way of a contract through the gate. */
 export const gateStages = ['decide', 'record', 'mint', 'place', 'run', 'receipt'] as const;
 export type GateStage = (typeof gateStages)[number];
-
-const seconds = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800];
 
 /** All that a gate tells of itself. docs/observability.md and deploy/ are held against it. */
 export const gateInstruments = {
@@ -92,7 +82,7 @@ export const gateInstruments = {
     kind: 'histogram',
     unit: 's',
     means: 'How long executions waited for an executor; about 0 where one was free',
-    buckets: seconds,
+    buckets: secondBuckets,
   },
   csc_stage_seconds: {
     kind: 'histogram',
@@ -105,7 +95,7 @@ export const gateInstruments = {
         values: gateStages,
       },
     },
-    buckets: seconds,
+    buckets: secondBuckets,
   },
   csc_host_up: {
     kind: 'gauge',
