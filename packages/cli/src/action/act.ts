@@ -2,6 +2,7 @@ import {
   CscError,
   formatFaults,
   logCodes,
+  openings,
   reasons,
   showInvisible,
   withoutSecrets,
@@ -74,29 +75,30 @@ const advice: Readonly<Partial<Record<CscError['code'], string>>> = {
   LOG_MISSING: plain(logCodes.LOG_MISSING.remedy),
 };
 
-/** What to do, where the same code is about several things and the message tells which: as the first that fits says. */
-const adviceByWords: readonly (readonly [words: RegExp, advice: string])[] = [
+const askForGroup =
+  'ask the owners, who say there who is in which group (docs/approving.md); csc approvals shows what waits for you';
+
+/** What to do, where the same code is about several things, and how the message begins tells which. */
+const adviceByOpening: readonly (readonly [opening: string, advice: string])[] = [
   [
-    /^the token was refused:/,
+    openings.tokenRefused,
     'see that the owners’ issuers.yaml and what the CI job asks for say the same (docs/ci.md)',
   ],
+  [openings.notAnApprover, askForGroup],
+  [openings.notAsked, askForGroup],
   [
-    /^this is for approvers, |approvers\.yaml says who is in which/,
-    'ask the owners, who say there who is in which group (docs/approving.md); csc approvals shows what waits for you',
-  ],
-  [
-    /^the submission was refused: none came/,
+    openings.submissionMissing,
     'leave --unsigned out; csc login prints what the owners must have added to bindings.yaml',
   ],
   [
-    /is not the CA that the token is of/,
+    openings.otherCa,
     'give --ca the address that csc ca serve listens on (port 7444 where nothing else was said), not the gate’s',
   ],
 ];
 
 function adviceFor(code: string, message: string): string | undefined {
-  const byWords = adviceByWords.find(([words]) => words.test(message))?.[1];
-  return byWords ?? new Map(Object.entries(advice)).get(code);
+  const found = adviceByOpening.find(([opening]) => message.startsWith(opening));
+  return found?.[1] ?? new Map(Object.entries(advice)).get(code);
 }
 
 function plain(markdown: string): string {

@@ -10,7 +10,7 @@ import {
   type UnsignedBreakGlass,
 } from '@csc-fleet/common/approval';
 import { toTimestamp } from '@csc-fleet/common/encoding';
-import { CscError, orThrow } from '@csc-fleet/common/errors';
+import { CscError, openings, orThrow } from '@csc-fleet/common/errors';
 import type { ApprovalsGetResponse, ReviewResponse } from '@csc-fleet/common/messages';
 import { readOwnIdentity } from '@csc-fleet/common/rpc';
 import { type GateOptions, resolveGate } from '../connect/gate-options.ts';
@@ -130,7 +130,7 @@ function chooseGroup({ kind, answer, options, identity }: Facts): string {
         ? `; ${answer.breakGlassGroups.join(', ')} may only have it run without approvals, in an emergency (csc break-glass)`
         : '';
     throw notPermitted(
-      `no group of ${identity} ${what}; the owners’ approvers.yaml says who is in which${may}`,
+      `${openings.notAsked}${identity} ${what}; the owners’ approvers.yaml says who is in which${may}`,
     );
   }
   if (more.length === 0) return first;

@@ -115,7 +115,10 @@ describe('an outcome in words', () => {
       'see that .*issuers.yaml and what the CI',
     ],
     ['CREDENTIALS_INVALID: the token was refused: it names no issuer', 'see that .*issuers.yaml'],
-    ['CREDENTIALS_INVALID: what answers at g:1 is not the CA that the token is of', 'give --ca the address'],
+    [
+      'CREDENTIALS_INVALID: it is not the CA that the token is of that answers at g:1',
+      'give --ca the address',
+    ],
     ['NOT_PERMITTED: no profile nope', 'change what the message names'],
     ['SUBMISSION_REPLAYED: it was used', 'csc list.* submit again'],
     ['the owners have frozen the fleet', 'ask the owners of the fleet'],

@@ -1,7 +1,7 @@
 import { createHash, type KeyObject, X509Certificate } from 'node:crypto';
 import { connect, type DetailedPeerCertificate } from 'node:tls';
 import { Metadata, makeGenericClientConstructor, status } from '@grpc/grpc-js';
-import { CscError } from '../errors/index.ts';
+import { CscError, openings } from '../errors/index.ts';
 import {
   CertificateAuthorityService,
   type CertificateAuthorityClient as Client,
@@ -169,7 +169,7 @@ async function fetchRoot(address: string, sha256: string): Promise<string> {
   });
   const root = shown.find((der) => createHash('sha256').update(der).digest('hex') === sha256);
   if (root !== undefined) return new X509Certificate(root).toString();
-  const message = `what answers at ${address} is not the CA that the token is of, and nothing was sent to it: is the address right? If so, somebody stands between`;
+  const message = `${openings.otherCa}that answers at ${address}, and nothing was sent to it: is the address right? If so, somebody stands between`;
   throw new CscError('CREDENTIALS_INVALID', message);
 }
 

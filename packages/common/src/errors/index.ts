@@ -4,6 +4,7 @@ export { exitCodes } from './exit-codes.ts';
 export { type Fault, faulty, formatFaults, memberPath, type Parsed, parsed, quoteBriefly } from './fault.ts';
 export { guarded } from './guarded.ts';
 export { escapeInvisible, showBeyondAscii, showInvisible, showUnclear } from './invisible.ts';
+export { openings } from './openings.ts';
 export { type ReasonFacts, type RpcReason, type RpcStatusName, reasons, rpcStatusNames } from './reasons.ts';
 export { withoutSecrets } from './without-secrets.ts';
 export { zodFaults } from './zod-faults.ts';

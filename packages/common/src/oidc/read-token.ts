@@ -1,5 +1,5 @@
 import { isJsonObject, type JsonObject, parseStrictJson, sha256Hex } from '../encoding/index.ts';
-import { CscError } from '../errors/index.ts';
+import { CscError, openings } from '../errors/index.ts';
 import { type TokenAlgorithm, tokenAlgorithms } from '../schema/index.ts';
 
 /** Characters that a token has at most: those of GitHub, GitLab and Buildkite have about 2000. */
@@ -66,5 +66,5 @@ function readPart(part: string, what: string): JsonObject {
 /** Why a token does not count, in words that go on behind a colon. */
 export function refusedToken(why: string, cause?: unknown): CscError {
   const options = cause === undefined ? {} : { cause };
-  return new CscError('SUBMISSION_INVALID', `the token was refused: ${why}`, options);
+  return new CscError('SUBMISSION_INVALID', `${openings.tokenRefused}${why}`, options);
 }

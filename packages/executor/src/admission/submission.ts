@@ -3,7 +3,7 @@ import type { CommandContract } from '@csc-fleet/common/contract';
 import { createKeyRing, type KeyRing } from '@csc-fleet/common/crypto';
 import { mustBeBound } from '@csc-fleet/common/decision';
 import { canonicalJson, parseTimestamp } from '@csc-fleet/common/encoding';
-import { CscError, isCscError } from '@csc-fleet/common/errors';
+import { CscError, isCscError, openings } from '@csc-fleet/common/errors';
 import { identifySubmission } from '@csc-fleet/common/evidence';
 import type { OpenedToken, TokenIdentity } from '@csc-fleet/common/oidc';
 import {
@@ -207,8 +207,7 @@ function findSubmission(
 ): GenuineSubmission | undefined {
   if (submissionJson.length === 0) {
     if (!trust.rules.required) return undefined;
-    const message =
-      'the submission was refused: none came, and this host runs nothing that its submitter has not signed (csc login)';
+    const message = `${openings.submissionMissing}, and this host runs nothing that its submitter has not signed (csc login)`;
     throw new CscError('SUBMISSION_INVALID', message);
   }
   const { submission, identity } = identifySubmission(submissionJson, {

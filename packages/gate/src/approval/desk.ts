@@ -3,7 +3,7 @@ import { argvs, type CommandContract } from '@csc-fleet/common/contract';
 import { toBase64 } from '@csc-fleet/common/crypto';
 import { TokenBucket } from '@csc-fleet/common/doorway';
 import { canonicalJson } from '@csc-fleet/common/encoding';
-import { CscError } from '@csc-fleet/common/errors';
+import { CscError, openings } from '@csc-fleet/common/errors';
 import {
   type ApprovalsGetResponse,
   type ApprovalsListRequest,
@@ -164,7 +164,7 @@ export class ApprovalDesk {
     if (person !== undefined) return person;
     throw new CscError(
       'NOT_PERMITTED',
-      `this is for approvers, and ${uri} is none: the owners name them in approvers.yaml`,
+      `${openings.notAnApprover}and ${uri} is none: the owners name them in approvers.yaml`,
     );
   }
 
