@@ -219,6 +219,20 @@ describe('receipts of several fleets, whose hosts have the same names and one CA
     expect(demanded.messages[0]).toContain('of which nothing says whose it is');
   });
 
+  it('are not exported as those of one', async () => {
+    const mixed = join(scratch, 'mixed');
+    cpSync(exported, mixed, { recursive: true });
+    last(join(mixed, readdirSync(mixed)[0] ?? ''));
+    const give = (...said: string[]) =>
+      csc(['receipts', 'export', mixed, '--keys', both, '--format', 'json', ...said]);
+    const unsaid = await give();
+    expect([unsaid.code, unsaid.stdout]).toEqual([1, '']);
+    expect(unsaid.stderr).toContain('of several trust domains, csc.local and other.example');
+    expect((await give('--trust-domain', 'csc.local')).stderr).toContain(`is of "${other}"`);
+    const each = await give('--trust-domain', 'csc.local', '--trust-domain', 'other.example');
+    expect([each.code, each.stdout.trim().split('\n').length]).toEqual([0, 4]);
+  });
+
   it('do not pass in a bundle, whatever its audit says', async () => {
     const made = join(scratch, 'bundle-of-fleets');
     const make = (...args: string[]) => csc(['audit', 'bundle', ...args, '--out', made]);

@@ -16,6 +16,7 @@ import {
   hasOneTrust,
   readTrust,
   type TrustOptions,
+  trustDomainOption,
 } from '../evidence/trust.ts';
 import { writeFileWhole } from '../files/write-file.ts';
 import { writeJson, writeOut } from '../terminal/streams.ts';
@@ -37,7 +38,8 @@ Examples:
 
 const exportHelp = `${gateOptionsHelp}
 WHAT is an execution, whose receipt the gate is asked for, or a file or directory with receipts, which needs no gate but
---keys or --fleet-ca. Each receipt is verified before it is exported. One JSON document a line:
+--keys or --fleet-ca. Each receipt is verified before it is exported, and those of files must be of executors of one trust domain,
+or of those that --trust-domain names. One JSON document a line:
 
   dsse   DSSE envelopes around in-toto statements, which the executor has signed with its receipt key: what its receipt
          says (urn:csc:predicate:execution:v0.1), and of runs that succeeded with artifacts SLSA provenance v1. Only where
@@ -74,6 +76,7 @@ export function defineReceipts(command: Command): void {
     .argument('<what...>', 'executions, or files and directories with receipts');
   addTokenOptions(addGateOptions(out))
     .addOption(new Option('--format <format>', 'what to write').choices(['dsse', 'json']).default('dsse'))
+    .option(...trustDomainOption)
     .option('--out <file>', 'where to (default: stdout)')
     .addHelpText('after', exportHelp);
   act<[string[], ExportOptions]>(out, async (what, options) => {

@@ -2,8 +2,9 @@ import { existsSync, statSync } from 'node:fs';
 import { envelopesOf } from '@csc-fleet/common/dsse';
 import { artifactBytes } from '@csc-fleet/common/encoding';
 import { CscError, isCscError } from '@csc-fleet/common/errors';
-import { type ReceiptTexts, verifyReceiptFor } from '@csc-fleet/common/evidence';
+import { type GenuineReceipt, type ReceiptTexts, verifyReceiptFor } from '@csc-fleet/common/evidence';
 import { readBoundedFile } from '@csc-fleet/common/files';
+import { parseIdentity } from '@csc-fleet/common/identity';
 import type { ReceiptV02 } from '@csc-fleet/common/receipt';
 import { exitCodes } from '../action/exit-codes.ts';
 import { connectGate } from '../connect/connect-gate.ts';
@@ -19,6 +20,8 @@ import { type RingFor, readOneTrust } from './trust.ts';
 export interface ExportOptions extends GateOptions {
   readonly format: 'dsse' | 'json';
   readonly out?: string;
+  /** Whose executors count, of receipts in files. Absent: those of one. */
+  readonly trustDomain?: readonly string[];
 }
 
 /** A receipt that was verified, as it is in its executor's chain, and its text. */
@@ -57,8 +60,17 @@ function toLines({ name, chained, chainedJson }: Verified, format: 'dsse' | 'jso
 async function* readNamed(what: readonly string[], options: ExportOptions): AsyncGenerator<Verified> {
   const files = what.filter((it) => existsSync(it));
   if (files.length > 0) {
-    const ringFor = readOneTrust(options, '--keys');
-    for (const path of files) yield* readFiles(path, ringFor);
+    const trust = { ringFor: readOneTrust(options, '--keys'), trustDomains: options.trustDomain };
+    let fleet: string | undefined;
+    for (const path of files)
+      for await (const { owner, ...verified } of readFiles(path, trust)) {
+        // Statements name the executor alone, and each fleet may have one of that name.
+        const domain = parseIdentity(owner ?? '')?.trustDomain;
+        fleet ??= domain;
+        if (options.trustDomain === undefined && domain !== undefined && domain !== fleet)
+          throw severalFleets(verified.name, [fleet ?? '', domain]);
+        yield verified;
+      }
   }
   const executions = what.filter((it) => !existsSync(it));
   if (executions.length === 0) return;
@@ -78,16 +90,29 @@ function inChain(chained: ReceiptV02 | undefined, name: string): Pick<Verified, 
   throw new CscError('RECEIPT_INVALID', message);
 }
 
-async function* readFiles(path: string, ringFor: RingFor): AsyncGenerator<Verified> {
-  if (statSync(path).isDirectory()) {
-    for await (const { name, receiptJson } of findReceipts(path)) yield open(name, receiptJson, ringFor);
-    return;
-  }
-  yield open(path, readBoundedFile(path, { maxBytes: artifactBytes.receipt }).bytes, ringFor);
+function severalFleets(name: string, domains: readonly string[]): CscError {
+  const message = `${name}: the receipts are of executors of several trust domains, ${domains.join(' and ')}: say by --trust-domain which of them count`;
+  return new CscError('RECEIPT_INVALID', message);
 }
 
-function open(name: string, receiptJson: Uint8Array, ringFor: RingFor): Verified {
+interface FileTrust {
+  readonly ringFor: RingFor;
+  readonly trustDomains: readonly string[] | undefined;
+}
+
+/** A receipt of a file, and whose key has signed it. */
+type Opened = Verified & Pick<GenuineReceipt, 'owner'>;
+
+async function* readFiles(path: string, trust: FileTrust): AsyncGenerator<Opened> {
+  if (statSync(path).isDirectory()) {
+    for await (const { name, receiptJson } of findReceipts(path)) yield open(name, receiptJson, trust);
+    return;
+  }
+  yield open(path, readBoundedFile(path, { maxBytes: artifactBytes.receipt }).bytes, trust);
+}
+
+function open(name: string, receiptJson: Uint8Array, { ringFor, trustDomains }: FileTrust): Opened {
   const texts: ReceiptTexts = { receiptJson };
-  const { chained } = verifyReceiptFor({}, texts, ringFor(texts));
-  return { name, ...inChain(chained, name), chainedJson: receiptJson };
+  const { chained, owner } = verifyReceiptFor({ trustDomains }, texts, ringFor(texts));
+  return { name, ...inChain(chained, name), chainedJson: receiptJson, owner };
 }

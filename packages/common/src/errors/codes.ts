@@ -40,7 +40,7 @@ export const logCodes: Readonly<Record<'LOG_INVALID' | 'LOG_MISSING', LocalFacts
   },
   LOG_MISSING: {
     means:
-      'whether a receipt is in the gate’s log cannot be known: too few witnesses have cosigned it, the gate keeps no log, or it does not know an execution any more whose proof it owes',
+      'whether a receipt is in the gate’s log cannot be known: too few witnesses have cosigned it in the last day, the gate keeps no log, or it does not know an execution any more whose proof it owes',
     remedy:
       'what has run has run: do not submit it again, but ask once more (`csc get ID --receipt-out FILE`) when what is missing is there. Witnesses are there once they run and the gate reaches them: `csc status` of an admin says which do not cosign',
   },
