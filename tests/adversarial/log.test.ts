@@ -309,7 +309,7 @@ describe('a log of receipts', () => {
         log: { vkey: formatVkey({ ...logKey, publicKey }), witnessVkeys: [], quorum: 0 },
       });
     const warnings = async () => (await test.as(agent).getStatus()).warnings;
-    const told = () => test.warnings.splice(0).map(([message]) => message);
+    const told = () => test.warnings.splice(0).map(([message, { why }]) => why ?? message);
     const other = [
       expect.stringMatching(/^the log of receipts is that of .*, and the owners’ log.yaml names /),
     ];
@@ -857,8 +857,8 @@ describe('a witness', () => {
     });
     expect(witness.forks.join()).toMatch(/THE LOG csc.local\/gate\/test IS FALSE at 3 entries/);
     expect(readdirSync(join(witness.directory, 'evidence'))).toHaveLength(1);
-    expect(other.test.warnings.join()).toMatch(
-      /does not cosign the log: what it has cosigned is not the beginning of our log.* \(it answers 422/,
+    expect(JSON.stringify(other.test.warnings)).toMatch(
+      /does not cosign the log.*what it has cosigned is not the beginning of our log.* \(it answers 422/,
     );
   });
 
@@ -944,7 +944,7 @@ describe('a witness', () => {
     const patient = { timeout: 10_000 };
     const warnings: string[] = [];
     const cosigning = new Cosigning({
-      ...{ log, witnesses, onWarning: (message) => void warnings.push(message), renewMs: 1 },
+      ...{ log, witnesses, onWarning: (_, { why }) => void warnings.push(String(why)), renewMs: 1 },
       clock: { now: () => now },
     });
     onTestFinished(() => cosigning.close());

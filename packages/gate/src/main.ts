@@ -11,6 +11,7 @@ import {
   keepServiceRecord,
   type Log,
   type LogFields,
+  type LogMessage,
   unsoundExitCode,
 } from '@csc-fleet/common/service';
 import { openMetrics } from '@csc-fleet/common/telemetry';
@@ -61,18 +62,18 @@ export async function runGate(
     const about = executionId === undefined ? {} : { executionId };
     log.error({ ...about, error }, 'an error that no caller waits for');
   };
-  const onNotice = (message: string, details: LogFields): void => log.info(details, message);
-  const onWarning = (message: string, details: LogFields): void => log.warn(details, message);
+  const onNotice = (message: LogMessage<'info'>, details: LogFields): void => log.info(details, message);
+  const onWarning = (message: LogMessage<'warn'>, details: LogFields): void => log.warn(details, message);
   // Fails closed: a gate that cannot write down what it does must not do it. Its supervisor starts it again.
   const onStoreLost = (error: CscError): void => {
-    log.error({ error }, `ending, to be started again: ${error.message}`);
+    log.error({ error }, 'ending, to be started again');
     process.exit(unsoundExitCode);
   };
   const { policies, bindings } = owners;
   const policyFiles = repository === undefined ? {} : { policyFiles: repository.files };
   const { uri: identity } = readOwnIdentity(tlsFiles.cert, 'gate');
   const logKey = openLogKey(config.dataDir, identity);
-  log.info({}, `the log of receipts is that of ${logKey.vkey}`);
+  log.info({ vkey: logKey.vkey }, 'this gate keeps a log of receipts');
   const witnesses = toWitnesses(config.witnesses);
   const tls = new TlsSource(tlsFiles, (next) => checkStays(next, identity));
   upkeep.add(tls);
@@ -149,7 +150,7 @@ export async function runGate(
   });
   log.info(
     { listen, policies: policies.all().map((it) => it.policy.name), key_id: signer.keyId },
-    `listening on ${listen}`,
+    'listening',
   );
   upkeep.start();
   renewal = await renewByCa(config, tls, tlsFiles, log);

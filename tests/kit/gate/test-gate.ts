@@ -21,6 +21,7 @@ import {
   type PolicySet,
   parsePolicy,
 } from '@csc-fleet/common/policy';
+import type { LogFields } from '@csc-fleet/common/service';
 import { formatVkey } from '@csc-fleet/common/tlog';
 import { vi } from 'vitest';
 import {
@@ -136,7 +137,7 @@ export class TestGate {
   /** What the gate told of errors that no caller waits for. */
   readonly errors: unknown[] = [];
   /** What it told its owner to do something about. */
-  readonly warnings: [message: string, details: object][] = [];
+  readonly warnings: [message: string, details: LogFields][] = [];
   readonly directory = mkdtempSync(join(inMemory, 'csc-gate-'));
   readonly #options: TestGateOptions;
   #gate: Gate | undefined;

@@ -124,7 +124,7 @@ function serve(
   const logError = (id: string, error: unknown): void => log.error({ error, error_id: id }, 'internal error');
   const answering =
     <Request, Response>(
-      what: string,
+      refused: 'a join was refused' | 'a renewal was refused',
       answer: (call: ServerUnaryCall<Request, Response>, from: string) => Promise<Response>,
     ) =>
     (call: ServerUnaryCall<Request, Response>, done: sendUnaryData<Response>): void => {
@@ -138,13 +138,13 @@ function serve(
         (error: unknown) => {
           const status = toServiceError(error, logError);
           // What is refused says no token: see errors.
-          log.warn({ address: from, why: status.details }, `refused: ${what}`);
+          log.warn({ address: from, why: status.details }, refused);
           done(status);
         },
       );
     };
   return {
-    join: answering('join', async ({ request }, from) => {
+    join: answering('a join was refused', async ({ request }, from) => {
       const encode = (issued: IssuedPair, grant: Grant): Uint8Array =>
         JoinResponse.encode({
           certificates: toCertificates(ports.keys, issued),
@@ -158,7 +158,7 @@ function serve(
       log.info({ identity: response.identity, address: from }, 'joined');
       return response;
     }),
-    renew: answering('renew', async (call, from) => {
+    renew: answering('a renewal was refused', async (call, from) => {
       const certificate = certificateOfCall(call);
       if (certificate === undefined) {
         const message =

@@ -219,7 +219,7 @@ async function serveCa(
     stop: () => server.close(),
   });
   const listen = `${config.listen.slice(0, config.listen.lastIndexOf(':'))}:${server.port}`;
-  log.info({ listen }, `listening on ${listen}`);
+  log.info({ listen }, 'listening');
   await stopped;
   await server.close();
   takeAway();

@@ -76,7 +76,7 @@ async function startFleet(stage: Stage, mode: 'hardened' | 'local', services: Se
     services.push(service);
     return service.ready;
   };
-  const [, address = ''] = await start('gate', stage.gateConfig, /listening on (127\.0\.0\.1:\d+)/);
+  const [, address = ''] = await start('gate', stage.gateConfig, /"listen":"(127\.0\.0\.1:\d+)"/);
   await start(
     'executor',
     stage.writeExecutorConfig(address, mode),

@@ -1,11 +1,13 @@
 import { randomBytes } from 'node:crypto';
 import { exitCodes } from '../errors/index.ts';
+import type { LogFields } from './log-fields.ts';
+import type { LogMessage } from './log-messages.ts';
 import { type Owner, takeOwner } from './owner.ts';
 
 /** How a service goes on, or does not, after an exception that nobody caught. */
 export interface LastHandlerOptions {
   /** Must hold nothing secret; is given the error, its id and whom it was laid to. */
-  log(fields: Readonly<Record<string, unknown>>, message: string): void;
+  log(fields: LogFields, message: LogMessage<'error'>): void;
   /** Stops in order before the process ends: at most `stopMs` are waited for it. */
   stop(): Promise<unknown>;
   /** Default: `process.exit`. */
@@ -36,7 +38,7 @@ export function installLastHandler(options: LastHandlerOptions): () => void {
   const giveUp = (why: string): void => {
     if (ending) return;
     ending = true;
-    attempt(() => log({}, `ending, to be started again: ${why}`));
+    attempt(() => log({ why }, 'ending, to be started again'));
     const late = setTimeout(() => exit(unsoundExitCode), stopMs);
     const done = (): void => {
       clearTimeout(late);
@@ -53,7 +55,7 @@ export function installLastHandler(options: LastHandlerOptions): () => void {
   };
   const onUncaught = (error: unknown, origin: string): void => {
     if (isStoreLost(error)) {
-      attempt(() => log({ error: error.cause }, error.message));
+      attempt(() => log({ error: error.cause, why: error.message }, 'ending, to be started again'));
       exit(unsoundExitCode);
       return;
     }
@@ -76,7 +78,7 @@ const storeLostCode = 'ERR_CSC_STORE_LOST';
 
 /** Ends this process, as nothing that it goes on with can be relied on: its next start makes up for what was under way. */
 export function endUnsound(cause: Error): void {
-  const message = `ending, to be started again: ${cause.message}; what the disk has of the last writes nobody knows`;
+  const message = `${cause.message}; what the disk has of the last writes nobody knows`;
   // Nobody catches it: what waits for the disk waits for ever.
   setImmediate(() => {
     throw Object.assign(new Error(message, { cause }), { code: storeLostCode });

@@ -69,6 +69,8 @@ export const logFields = {
   missing: number('receipts of this host that are in no checkpoint of the log of receipts'),
   untaken: number('receipts of this host that its gate was brought and does not acknowledge'),
   executions: texts('execution ids'),
+  vkey: text('the verification key of a log of receipts: what `--log-vkey` and log.yaml take'),
+  witness: text('a witness, by its name'),
   receipt_log: text('the log of receipts, by its name'),
   key_id: text('of a signing key'),
   keys: texts('ids of the keys that have signed'),

@@ -1,10 +1,11 @@
 import type { LogFields } from './log-fields.ts';
+import type { LogMessage } from './log-messages.ts';
 
 /** Where a service says what happens to it. Never a ticket, a token or a value in it. */
 export interface Log {
-  info(fields: LogFields, message: string): void;
-  warn(fields: LogFields, message: string): void;
-  error(fields: LogFields, message: string): void;
+  info(fields: LogFields, message: LogMessage<'info'>): void;
+  warn(fields: LogFields, message: LogMessage<'warn'>): void;
+  error(fields: LogFields, message: LogMessage<'error'>): void;
 }
 
 export type LogLevel = 'error' | 'warn' | 'info';
@@ -50,13 +51,13 @@ export function sparingLog(log: Log, now: () => number = () => performance.now()
   }
 
   const spare =
-    (write: Log['warn']): Log['warn'] =>
-    (fields, text) => {
+    <Text extends LogMessage>(write: (fields: LogFields, text: Text) => void) =>
+    (fields: LogFields, text: Text): void => {
       if (mayWrite(text)) write(fields, text);
     };
   return {
-    info: spare((fields, text) => log.info(fields, text)),
-    warn: spare((fields, text) => log.warn(fields, text)),
-    error: spare((fields, text) => log.error(fields, text)),
+    info: spare<LogMessage<'info'>>((fields, text) => log.info(fields, text)),
+    warn: spare<LogMessage<'warn'>>((fields, text) => log.warn(fields, text)),
+    error: spare<LogMessage<'error'>>((fields, text) => log.error(fields, text)),
   };
 }

@@ -103,7 +103,7 @@ export class DiskReserve {
     if (isShort !== this.#isShort) {
       this.#isShort = isShort;
       if (!isShort) this.#log.info({}, 'the disk of state_dir has room again: runs are taken again');
-      else this.#log.error({ free: this.#free() }, this.#shortageText());
+      else this.#log.error({ free: this.#free(), why: this.#shortageText() }, shortageNote);
     }
     return isWhole;
   }
@@ -141,6 +141,8 @@ export class DiskReserve {
     return shortageText(this.#directory, this.#trouble);
   }
 }
+
+const shortageNote = 'the disk of state_dir is full or takes no writes: nothing runs before that is mended';
 
 function shortageText(directory: string, trouble: string | undefined): string {
   const disk = `the disk of this host's state_dir (${join(directory, '..')})`;

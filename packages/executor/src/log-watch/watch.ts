@@ -35,8 +35,7 @@ const keptMs = 30 * 24 * 60 * 60_000;
 const mostNamed = 16;
 
 const missingNote =
-  'receipts that the gate has acknowledged are in no checkpoint of its log after ten minutes in which it was there: it may hide them. This host has ' +
-  'them (csc executor receipts export): ask whoever runs the gate, and have its log audited (csc audit verify)';
+  'receipts that the gate has acknowledged are in no checkpoint of its log after ten minutes in which it was there: it may hide them';
 const falseNote =
   'THE LOG OF RECEIPTS IS FALSE: it is not the one that the owners name (each gate has its own), or contradicts what this host has met of it';
 const olderNote =

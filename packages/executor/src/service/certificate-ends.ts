@@ -43,7 +43,8 @@ export function watchCertificates({
       wasEnded = found !== undefined;
       if (found === undefined)
         log.info({}, 'the certificates of this host count again: runs are taken again');
-      else log.error({}, found);
+      else
+        log.error({ why: found }, 'a certificate of this host has ended: nothing runs before it has another');
     }
     return found;
   };

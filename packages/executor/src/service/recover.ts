@@ -127,8 +127,8 @@ async function takeFinished(
     }
     if (draft !== '') {
       log.error(
-        { executionId },
-        `its receipt is lost on this disk, and none is signed twice: ${resolveIt(executionId)}`,
+        { executionId, why: resolveIt(executionId) },
+        'its receipt is lost on this disk, and none is signed twice',
       );
       return [executionId];
     }

@@ -2,6 +2,7 @@ import { type AnyApproval, approvalSha256, parseAnyApproval, toConsumed } from '
 import { type Clock, earliest, parseTimestamp, toTimestamp } from '@csc-fleet/common/encoding';
 import { CscError, orThrow } from '@csc-fleet/common/errors';
 import { ExecutionState } from '@csc-fleet/common/messages';
+import type { LogMessage } from '@csc-fleet/common/service';
 import type { Happening, LiveExecution } from '../execution/execution.ts';
 import type { Finisher } from '../execution/finisher.ts';
 import { fromStoredApprovals, toStoredApprovals } from '../execution/row.ts';
@@ -22,7 +23,7 @@ export interface ReviewPorts extends PendingPorts {
   readonly storedBytesPerDay: (principal: string) => number;
   readonly clock: Clock;
   /** Told of a break-glass that counts. */
-  readonly onWarning: (message: string, details: Readonly<Record<string, string>>) => void;
+  readonly onWarning: (message: LogMessage<'warn'>, details: Readonly<Record<string, string>>) => void;
   /** Told of each verdict that counts. */
   readonly reviewed?: (verdict: Verdict, execution: LiveExecution, by: Reviewer) => void;
 }

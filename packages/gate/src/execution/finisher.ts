@@ -3,7 +3,7 @@ import { type Clock, toTimestamp } from '@csc-fleet/common/encoding';
 import { ExecutionState } from '@csc-fleet/common/messages';
 import type { PolicySet } from '@csc-fleet/common/policy';
 import type { ReceiptVersion } from '@csc-fleet/common/receipt';
-import type { LogFields } from '@csc-fleet/common/service';
+import type { LogFields, LogMessage } from '@csc-fleet/common/service';
 import type { ExecutionRow, NewExecution, StoredReceipt, WithdrawnOffer } from '../store/tables.ts';
 import type { Advance, Happening, LiveExecution } from './execution.ts';
 import type { Executions } from './executions.ts';
@@ -15,7 +15,7 @@ export interface FinisherPorts {
   readonly policies: Pick<PolicySet, 'bySha256'>;
   readonly signer: Signer;
   readonly clock: Clock;
-  readonly onWarning: (message: string, details: LogFields) => void;
+  readonly onWarning: (message: LogMessage<'warn'>, details: LogFields) => void;
 }
 
 /** How an execution ended, as its row has it. */

@@ -10,7 +10,7 @@ import {
   type Validity,
 } from '@csc-fleet/common/messages';
 import type { Identity } from '@csc-fleet/common/rpc';
-import type { LogFields } from '@csc-fleet/common/service';
+import type { LogFields, LogMessage } from '@csc-fleet/common/service';
 import { checkBounds, linkBounds, requestInvalid } from '../bounds/index.ts';
 import { Peer } from '../schedule/peers.ts';
 import type { Scheduler } from '../schedule/scheduler.ts';
@@ -64,9 +64,9 @@ export interface ConnectionPorts extends ReconcilePorts, ReceiptPorts, RefusalPo
   readonly heartbeatIntervalSec: number;
   /** Milliseconds of a clock that never jumps. */
   readonly monotonicMs: () => number;
-  readonly onNotice: (message: string, details: LogFields) => void;
+  readonly onNotice: (message: LogMessage<'info'>, details: LogFields) => void;
   /** Told of what its owner may want to do something about. */
-  readonly onWarning: (message: string, details: LogFields) => void;
+  readonly onWarning: (message: LogMessage<'warn'>, details: LogFields) => void;
 }
 
 type Message = NonNullable<ConnectRequest['message']>;

@@ -2,7 +2,7 @@ import { CscError } from '@csc-fleet/common/errors';
 import { toOutcome } from '@csc-fleet/common/evidence';
 import type { Identity } from '@csc-fleet/common/identity';
 import { ExecutionState, type Receipt } from '@csc-fleet/common/messages';
-import type { LogFields } from '@csc-fleet/common/service';
+import type { LogFields, LogMessage } from '@csc-fleet/common/service';
 import { type Timed, untimed } from '@csc-fleet/common/telemetry';
 import { fromStoredTrace, type Tracing, traced } from '@csc-fleet/common/tracing';
 import type { LiveExecution } from '../execution/execution.ts';
@@ -21,7 +21,7 @@ export interface ReceiptPorts extends LateReceiptPorts {
   readonly scheduler: Pick<Scheduler, 'withdraw' | 'rests'>;
   readonly output: Pick<OutputStore, 'with'>;
   readonly limits: { readonly output: StreamLimits };
-  readonly onNotice: (message: string, details: LogFields) => void;
+  readonly onNotice: (message: LogMessage<'info'>, details: LogFields) => void;
   /** Absent: nobody asks how long it takes. */
   readonly timed?: Timed<'receipt'>;
   /** Absent: nothing is traced. */

@@ -2,7 +2,7 @@ import { type CscError, isCscError, retryOf } from '@csc-fleet/common/errors';
 import { toReceiptError } from '@csc-fleet/common/evidence';
 import type { Identity } from '@csc-fleet/common/identity';
 import { ExecutionState, type Refused } from '@csc-fleet/common/messages';
-import type { LogFields } from '@csc-fleet/common/service';
+import type { LogFields, LogMessage } from '@csc-fleet/common/service';
 import { type Timed, untimed } from '@csc-fleet/common/telemetry';
 import type { LiveExecution } from '../execution/execution.ts';
 import type { Executions } from '../execution/executions.ts';
@@ -18,7 +18,7 @@ export interface RefusalPorts extends ProgressPorts {
   readonly scheduler: Pick<Scheduler, 'offers' | 'peers' | 'rests' | 'breakers' | 'requeue' | 'place'>;
   readonly finisher: Pick<Finisher, 'withReceipt' | 'unstarted'>;
   readonly keys: Pick<ExecutorKeys, 'ringOf'>;
-  readonly onNotice: (message: string, details: LogFields) => void;
+  readonly onNotice: (message: LogMessage<'info'>, details: LogFields) => void;
   /** Absent: nobody asks how long it takes. */
   readonly timed?: Timed<'receipt'>;
 }

@@ -3,7 +3,7 @@ import { request as httpsRequest } from 'node:https';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Clock } from '@csc-fleet/common/encoding';
 import { CscError, orThrow } from '@csc-fleet/common/errors';
-import { type LogFields, Signal } from '@csc-fleet/common/service';
+import { type LogFields, type LogMessage, Signal } from '@csc-fleet/common/service';
 import {
   cosignatureToleranceMs,
   formatAddCheckpoint,
@@ -31,7 +31,7 @@ export interface Cosigned extends Published {
 export interface CosigningPorts {
   readonly log: Pick<ReceiptLog, 'current' | 'published' | 'consistency' | 'keepCosigned'>;
   readonly witnesses: readonly WitnessAddress[];
-  readonly onWarning: (message: string, details: LogFields) => void;
+  readonly onWarning: (message: LogMessage<'warn'>, details: LogFields) => void;
   readonly clock: Clock;
   /** How old a cosignature of the newest checkpoint may become before it is asked for anew, in milliseconds. Default: an hour. */
   readonly renewMs?: number;
@@ -148,7 +148,7 @@ export class Cosigning {
     // Who demands witnesses has it all the same where that fails: only copies of the files are without it.
     await this.#ports.log.keepCosigned(cosigned.note).catch((error: unknown) => {
       const why = error instanceof Error ? error.message : String(error);
-      this.#ports.onWarning(`what witnesses have cosigned is not kept beside the log: ${why}`, {});
+      this.#ports.onWarning('what witnesses have cosigned is not kept beside the log', { why });
     });
     this.#cosigned = cosigned;
     this.#cosignedAt = this.#ports.clock.now().getTime();
@@ -166,7 +166,7 @@ export class Cosigning {
       const why = error instanceof Error ? error.message : String(error);
       this.#failing.set(witness, why);
       if (isNew && !this.#stopping.signal.aborted)
-        this.#ports.onWarning(`the witness ${witness.key.name} does not cosign the log: ${why}`, {});
+        this.#ports.onWarning('a witness does not cosign the log', { witness: witness.key.name, why });
       return false;
     }
   }

@@ -74,7 +74,7 @@ const faultMessages = {
   'keep fresh':
     'the policy repository cannot be refreshed with the online key: hosts will refuse it once it is too old',
   serve: 'THE PUBLISHED POLICY REPOSITORY HAS BEEN CHANGED by somebody who cannot sign it: hosts refuse it',
-};
+} as const;
 type Doing = keyof typeof faultMessages;
 
 function damagedMessage(names: readonly string[]): string {

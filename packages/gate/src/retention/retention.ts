@@ -2,7 +2,7 @@ import type { Clock } from '@csc-fleet/common/encoding';
 import { toTimestamp } from '@csc-fleet/common/encoding';
 import { guarded } from '@csc-fleet/common/errors';
 import type { PruneResponse } from '@csc-fleet/common/messages';
-import type { LogFields } from '@csc-fleet/common/service';
+import type { LogFields, LogMessage } from '@csc-fleet/common/service';
 import type { OutputStore } from '../output/output-store.ts';
 import type { Forgettable, Store, WholeExecution } from '../store/store.ts';
 
@@ -21,7 +21,7 @@ export interface RetentionPorts {
   readonly output: Pick<OutputStore, 'bytes' | 'size' | 'remove'>;
   readonly retention: RetentionLimits;
   readonly clock: Clock;
-  readonly onNotice: (message: string, details: LogFields) => void;
+  readonly onNotice: (message: LogMessage<'info'>, details: LogFields) => void;
   readonly onError: (error: unknown) => void;
 }
 

@@ -7,7 +7,7 @@ import {
   type ResolveResponse,
   toDuration,
 } from '@csc-fleet/common/messages';
-import type { LogFields } from '@csc-fleet/common/service';
+import type { LogFields, LogMessage } from '@csc-fleet/common/service';
 import type { LiveExecution } from '../execution/execution.ts';
 import type { Executions } from '../execution/executions.ts';
 import type { Finisher } from '../execution/finisher.ts';
@@ -25,7 +25,7 @@ export interface ResolvePorts {
   readonly executorLostAfterSec: number;
   readonly trustDomain: string;
   readonly clock: Clock;
-  readonly onNotice: (message: string, details: LogFields) => void;
+  readonly onNotice: (message: LogMessage<'info'>, details: LogFields) => void;
 }
 
 /**

@@ -1,7 +1,7 @@
 import type { Clock } from '@csc-fleet/common/encoding';
 import { toReceiptError } from '@csc-fleet/common/evidence';
 import { ExecutionState } from '@csc-fleet/common/messages';
-import type { LogFields } from '@csc-fleet/common/service';
+import type { LogFields, LogMessage } from '@csc-fleet/common/service';
 import type { LiveExecution } from '../execution/execution.ts';
 import type { Executions } from '../execution/executions.ts';
 import type { Finisher } from '../execution/finisher.ts';
@@ -29,7 +29,7 @@ export interface SweepPorts {
   /** How long an executor may be away before what it had is LOST. */
   readonly executorLostAfterSec: number;
   readonly onError: (error: unknown) => void;
-  readonly onNotice: (message: string, details: LogFields) => void;
+  readonly onNotice: (message: LogMessage<'info'>, details: LogFields) => void;
 }
 
 const sweepEveryMs = 1_000;

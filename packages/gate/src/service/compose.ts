@@ -15,7 +15,7 @@ import {
   type Validity,
 } from '@csc-fleet/common/messages';
 import { type Bindings, checkBindings, type PolicySet } from '@csc-fleet/common/policy';
-import type { LogFields } from '@csc-fleet/common/service';
+import type { LogFields, LogMessage } from '@csc-fleet/common/service';
 import { fromStoredTrace, type Tracing, tracedNow, traceIdOf } from '@csc-fleet/common/tracing';
 import type { Meter } from '@opentelemetry/api';
 import { ApprovalDesk } from '../approval/desk.ts';
@@ -127,9 +127,9 @@ export interface GateDependencies {
   /** Who is told of approvals. Absent: nobody. */
   readonly openWebhooks?: ((ports: WebhookPorts) => Webhooks) | undefined;
   /** Told of what an operator may want to know. Default: dropped. */
-  readonly onNotice?: (message: string, details: LogFields) => void;
+  readonly onNotice?: (message: LogMessage<'info'>, details: LogFields) => void;
   /** Told of what its owner may want to do something about. Default: dropped. */
-  readonly onWarning?: (message: string, details: LogFields) => void;
+  readonly onWarning?: (message: LogMessage<'warn'>, details: LogFields) => void;
 }
 
 /**
@@ -181,7 +181,8 @@ export async function createGate(options: GateOptions, dependencies: GateDepende
   let toldOfLog: string | undefined;
   const tellOtherLog = (): void => {
     const other = parts.otherLog();
-    if (other !== undefined && other !== toldOfLog) parts.onWarning(other, {});
+    if (other !== undefined && other !== toldOfLog)
+      parts.onWarning('the owners’ log.yaml names another log of receipts', { why: other });
     toldOfLog = other;
   };
   tellOtherLog();
@@ -511,7 +512,7 @@ async function openLog(
 async function openCosigning(
   { witnesses = [] }: GateOptions,
   log: ReceiptLog | undefined,
-  onWarning: (message: string, details: LogFields) => void,
+  onWarning: (message: LogMessage<'warn'>, details: LogFields) => void,
   clock: Clock,
 ): Promise<Cosigning | undefined> {
   if (log === undefined || witnesses.length === 0) return undefined;

@@ -4,7 +4,7 @@ import { request as tlsRequest } from 'node:https';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type Clock, toTimestamp } from '@csc-fleet/common/encoding';
 import { ExecutionState } from '@csc-fleet/common/messages';
-import type { LogFields } from '@csc-fleet/common/service';
+import type { LogFields, LogMessage } from '@csc-fleet/common/service';
 import { Webhook } from 'standardwebhooks';
 import type { LiveExecution } from '../execution/execution.ts';
 import type { WebhookConfig, WebhookEvent } from './config.ts';
@@ -21,8 +21,8 @@ export interface VerdictTold {
 export interface WebhookPorts {
   readonly gateId: string;
   readonly clock: Clock;
-  readonly onWarning: (message: string, details: LogFields) => void;
-  readonly onNotice: (message: string, details: LogFields) => void;
+  readonly onWarning: (message: LogMessage<'warn'>, details: LogFields) => void;
+  readonly onNotice: (message: LogMessage<'info'>, details: LogFields) => void;
   /** Told of each that was taken, or given up. Absent: nobody is. */
   readonly ended?: (outcome: WebhookOutcome) => void;
   /** Milliseconds between two attempts. Absent: from a second on, up to ten minutes. */
