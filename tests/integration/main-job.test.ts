@@ -9,6 +9,7 @@ import { makeApproval } from '@csc-fleet/test-kit/approval';
 import { makeContract } from '@csc-fleet/test-kit/contract';
 import { type Fleet, startFleet } from '@csc-fleet/test-kit/fleet';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { logMessages } from '../../packages/common/src/service/log-messages.ts';
 
 let fleet: Fleet;
 
@@ -211,13 +212,21 @@ describe('the logs of gate and executor after all of that', () => {
       .split('\n')
       .flatMap((line) => (line.startsWith('{') ? [JSON.parse(line) as Record<string, unknown>] : []));
 
-  it('have only fields that docs/logs.md knows, an execution id on each line of a run, and no stack', async () => {
+  it('have only fields and texts that docs/logs.md knows, at their levels, an execution id on each line of a run, and no stack', async () => {
     const refused = await run({ read_paths: [join(fleet.workspace, 'nowhere')] });
     expect(refused.exitCode).not.toBe(0);
     const [gate, host] = [lines(fleet.gate.log), lines(fleet.executor('host').log)];
     expect(gate.length > 0 && host.length > 0).toBe(true);
     const unknown = [...gate, ...host].flatMap(Object.keys).filter((name) => !Object.hasOwn(logFields, name));
     expect(unknown).toEqual([]);
+    const levels = { info: 30, warn: 40, error: 50 };
+    const texts = new Map<unknown, readonly (keyof typeof levels)[]>(
+      Object.entries(logMessages).map(([text, facts]) => [text, facts.levels]),
+    );
+    const strange = [...gate, ...host].filter(
+      ({ msg, level }) => !texts.get(msg)?.some((it) => levels[it] === level),
+    );
+    expect(strange).toEqual([]);
     expect(host.every((line) => line['executor_id'] === 'host')).toBe(true);
     expect(host.filter(({ msg }) => msg === 'an offer was refused')).toContainEqual(
       expect.objectContaining({ execution_id: refused.executionId, level: 40 }),
