@@ -42,7 +42,11 @@ export class OutputStream extends Socket implements CommandOutput {
       buffer: () => slabs.room(),
       callback: (length: number) => this.#receive(slabs.take(length)),
     };
-    super({ fd, readable: true, writable: false, onread });
+    // One chunk waits, and no second: whoever iterates over a stream is given all that waits in it at once, copied into memory
+    // that is nobody's to use again. Meanwhile the pipe fills, and the next read takes more.
+    // Not in the types of a socket's options, which are those of streams, too.
+    const own = { readableHighWaterMark: 1 };
+    super({ fd, readable: true, writable: false, ...own, onread });
     this.#slabs = slabs;
   }
 
