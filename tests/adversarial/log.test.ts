@@ -928,7 +928,7 @@ describe('a witness', () => {
         { trust, receipts, now: later },
       ),
     ).toMatchObject({ faults: [], cosigners: 1 });
-    at = new Date(endedAt - 301_000);
+    at = new Date(endedAt - day - 301_000);
     await expect(asAuditor(false)).rejects.toMatchObject(untimely);
   });
 

@@ -103,27 +103,28 @@ export interface CosignedIn {
   readonly until: Date;
 }
 
-/** No older, where a log is asked for now. Gates have theirs cosigned anew each hour, also where nothing comes. */
+/** No older than now, or than what it vouches for. Gates have their logs cosigned anew each hour, also where nothing comes. */
 export const maxCosignatureAgeMs = 24 * 60 * 60_000;
 /** As far as clocks of witnesses, gates and those who verify may differ. */
 export const cosignatureToleranceMs = 5 * 60_000;
 
 /** For who asks for a log now: an older cosignature is of what it was, and a gate may have hidden what came since. */
 export function cosignedLately(now: Date): CosignedIn {
-  return toCosignedIn(now.getTime() - maxCosignatureAgeMs, now);
+  return toCosignedIn(now.getTime(), now);
 }
 
 /**
- * For who looks at evidence, whenever: no older than what it vouches for, as a witness has not seen what was not there yet.
+ * For who looks at evidence, whenever: the same, by what it vouches for. That is of hosts, whose clocks may be wrong: by less than a
+ * day, none makes the word of a witness void.
  * @param covered when the newest receipt that it is to vouch for had ended, milliseconds since the epoch. Undefined: there is none
  */
 export function cosignedSince(covered: number | undefined, now: Date): CosignedIn {
-  return toCosignedIn(covered ?? cosignatureToleranceMs, now);
+  return toCosignedIn(covered ?? maxCosignatureAgeMs + cosignatureToleranceMs, now);
 }
 
-function toCosignedIn(from: number, now: Date): CosignedIn {
+function toCosignedIn(at: number, now: Date): CosignedIn {
   return {
-    from: new Date(from - cosignatureToleranceMs),
+    from: new Date(at - maxCosignatureAgeMs - cosignatureToleranceMs),
     until: new Date(now.getTime() + cosignatureToleranceMs),
   };
 }
