@@ -2040,7 +2040,7 @@ const fleet: readonly Mutant[] = [
   },
   {
     name: 'emergency-stop-publishes-the-draft',
-    file: 'packages/common/src/policy-repository/authoring.ts',
+    file: 'packages/common/src/policy-repository/stage.ts',
     before: 'const before = standingFiles(directory);',
     after: 'const before = workspaceFiles(directory);',
     tests: ['packages/cli/src/commands/artifacts.test.ts'],

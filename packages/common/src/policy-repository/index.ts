@@ -1,30 +1,4 @@
-export {
-  addFile,
-  addFiles,
-  checkOnlineKey,
-  checkRoot,
-  defaultLifetimes,
-  findDamage,
-  hasDraft,
-  initRepository,
-  type Lifetimes,
-  publishedStamp,
-  publishStaged,
-  type RepositoryKeys,
-  type RepositoryStatus,
-  refreshPublished,
-  removeFile,
-  repositoryStatus,
-  rootBytes,
-  rotateRoot,
-  type SignedRoles,
-  type StagedStatus,
-  type Stop,
-  signStaged,
-  stageStop,
-  standingFiles,
-  workspaceFiles,
-} from './authoring.ts';
+export { findDamage, publishedStamp } from './damage.ts';
 export {
   type KeptContent,
   type KeptRepository,
@@ -41,4 +15,27 @@ export {
   type RepositorySource,
 } from './mirror.ts';
 export { type Files, isOwnersFile, type OwnersFiles, readOwnersFiles } from './owners-files.ts';
+export { checkOnlineKey, publishStaged, refreshPublished } from './publish.ts';
 export { createDirectorySource, isServedPath } from './source.ts';
+export {
+  addFile,
+  addFiles,
+  hasDraft,
+  initRepository,
+  type RepositoryKeys,
+  removeFile,
+  rotateRoot,
+  type SignedRoles,
+  type Stop,
+  signStaged,
+  stageStop,
+} from './stage.ts';
+export { type RepositoryStatus, repositoryStatus, type StagedStatus } from './status.ts';
+export {
+  checkRoot,
+  defaultLifetimes,
+  type Lifetimes,
+  rootBytes,
+  standingFiles,
+  workspaceFiles,
+} from './workspace.ts';
