@@ -50,6 +50,13 @@ describe('csc gate and csc executor', () => {
       const { code, stderr } = await csc(['gate', '--config', config, '--check-config']);
       expect({ code, stderr }).toEqual({ code: 78, stderr: expect.stringContaining(words) });
     }
+    const nowhere = await csc(['gate', '--config', stage.gateConfig, '--check-config'], {
+      env: { TMPDIR: '/proc/nowhere' },
+    });
+    expect(nowhere).toMatchObject({
+      code: 78,
+      stderr: expect.stringContaining('into /proc/nowhere for a moment: there is no such directory; TMPDIR'),
+    });
     busy.close();
     const ends = { now: () => new Date(Date.now() - 810 * 24 * 3600 * 1000) };
     await createDevelopmentPki(join(stage.directory, 'ending'), { clock: ends });

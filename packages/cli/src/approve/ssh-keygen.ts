@@ -1,10 +1,9 @@
 import { type ChildProcess, spawn } from 'node:child_process';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type ArmoredSignature, parseArmoredSignature } from '@csc-fleet/common/crypto';
 import { CscError, orThrow } from '@csc-fleet/common/errors';
-import { readBoundedFile } from '@csc-fleet/common/files';
+import { makeTemporaryDirectory, readBoundedFile } from '@csc-fleet/common/files';
 import { plainLine } from '../terminal/text.ts';
 
 /** Where OpenSSH is to find the private half. */
@@ -38,7 +37,7 @@ export async function signBySshKeygen(
   message: Uint8Array,
   ports: SshPorts = {},
 ): Promise<ArmoredSignature> {
-  const directory = mkdtempSync(join(tmpdir(), 'csc-sign-'));
+  const directory = makeTemporaryDirectory('csc-sign-');
   try {
     const text = join(directory, 'text');
     writeFileSync(text, message, { mode: 0o600 });

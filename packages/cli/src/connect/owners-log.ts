@@ -1,9 +1,7 @@
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { rmSync } from 'node:fs';
 import { systemClock } from '@csc-fleet/common/encoding';
 import { CscError } from '@csc-fleet/common/errors';
-import { readBoundedFile } from '@csc-fleet/common/files';
+import { makeTemporaryDirectory, readBoundedFile } from '@csc-fleet/common/files';
 import { type DemandedLog, type GateOptions, resolveLog } from './gate-options.ts';
 
 /**
@@ -26,7 +24,7 @@ export async function readOwnersLog(folder: string, root: string | undefined): P
   const { createDirectorySource, createPolicyMirror } = await import('@csc-fleet/common/policy-repository');
   const pinnedRoot = readBoundedFile(root, { maxBytes: 1024 * 1024 }).bytes;
   // Of this call alone: two commands at once would clear each other's away.
-  const directory = mkdtempSync(join(tmpdir(), 'csc-owners-'));
+  const directory = makeTemporaryDirectory('csc-owners-');
   try {
     const source = createDirectorySource(folder);
     const { log } = await createPolicyMirror({ directory, pinnedRoot, source, clock: systemClock }).refresh();

@@ -1,7 +1,7 @@
-import { chmodSync, chownSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { chmodSync, chownSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { defaultKeyId, generateKeyPair } from '@csc-fleet/common/crypto';
+import { makeTemporaryDirectory } from '@csc-fleet/common/files';
 import { addFile, signStaged } from '@csc-fleet/common/policy-repository';
 import { resolveJobUsers } from '@csc-fleet/sandbox/host';
 import { logIn } from '../connect/submitter.ts';
@@ -33,7 +33,7 @@ const hostName = 'demo-host';
 
 /** Makes a fresh one. Whoever disposes it removes all of it. */
 export async function setStage(): Promise<Stage> {
-  const directory = mkdtempSync(join(tmpdir(), 'csc-demo-'));
+  const directory = makeTemporaryDirectory('csc-demo-');
   // Jobs of a root executor are another user: they must get through to the workspace, and nowhere else.
   chmodSync(directory, 0o711);
   const write = (name: string, content: string): string => {

@@ -1,4 +1,9 @@
-export { checkWritableDirectory, type DirectoryOptions, makeDirectory } from './make-directory.ts';
+export {
+  checkWritableDirectory,
+  type DirectoryOptions,
+  makeDirectory,
+  makeTemporaryDirectory,
+} from './make-directory.ts';
 export { checkPemHolds, type GivenPem, isPemText, looksOfFile, type PemSource, readPem } from './pem.ts';
 export { explainFileError, type FileContent, readBoundedFile } from './read-file.ts';
 export { makeFile, replaceFile, sweepPartial, syncPath } from './write-file.ts';

@@ -1,4 +1,5 @@
 import { existsSync, mkdirSync, mkdtempSync, rmdirSync, statSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { CscError } from '../errors/index.ts';
 import { explainFileError } from './read-file.ts';
@@ -45,6 +46,21 @@ export function checkWritableDirectory(path: string, as = path): void {
     rmdirSync(mkdtempSync(join(there, '.csc-check-')));
   } catch (cause) {
     throw new CscError('FILE_UNWRITABLE', `${where} cannot be written: ${explain(cause)}`, { cause });
+  }
+}
+
+/**
+ * Makes a directory of its own for a moment, where this machine has such; whoever makes it removes it. Throws FILE_UNWRITABLE.
+ * @param prefix of its name
+ */
+export function makeTemporaryDirectory(prefix: string): string {
+  const place = tmpdir();
+  try {
+    return mkdtempSync(join(place, prefix));
+  } catch (cause) {
+    const why = isDirectory(place) ? explain(cause) : 'there is no such directory';
+    const message = `nothing can be put into ${place} for a moment: ${why}; TMPDIR names another place`;
+    throw new CscError('FILE_UNWRITABLE', message, { cause });
   }
 }
 

@@ -1,5 +1,4 @@
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { rmSync } from 'node:fs';
 import { join } from 'node:path';
 import {
   createReloadableSigner,
@@ -9,7 +8,7 @@ import {
 } from '@csc-fleet/common/crypto';
 import { artifactBytes } from '@csc-fleet/common/encoding';
 import { CscError, isCscError, orThrow } from '@csc-fleet/common/errors';
-import { looksOfFile, readBoundedFile } from '@csc-fleet/common/files';
+import { looksOfFile, makeTemporaryDirectory, readBoundedFile } from '@csc-fleet/common/files';
 import type { JsonLog } from '@csc-fleet/common/json-log';
 import { checkBindings, parseBindings } from '@csc-fleet/common/policy';
 import { readPolicyDirectory } from '@csc-fleet/common/policy-directory';
@@ -112,7 +111,7 @@ export async function checkOwners(config: GateConfig): Promise<string[]> {
   const warned: string[] = [];
   const log = { ...silentLog, warn: (_: object, message: string) => void warned.push(message) };
   await checkOnline(policyRepository);
-  const mirror = mkdtempSync(join(tmpdir(), 'csc-policy-'));
+  const mirror = makeTemporaryDirectory('csc-policy-');
   try {
     await (await openRepository(rest, mirror, log)).repository.open();
     return onlineKey === undefined ? warned : [];
