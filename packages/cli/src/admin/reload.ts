@@ -65,13 +65,15 @@ function directoryOf(config: string): string {
 const waitMs = 15_000;
 const lookMs = 25;
 
-async function askForReload(directory: string): Promise<ReloadOutcome> {
-  const before = readServiceRecord(directory);
-  signal(Number.parseInt(before.process, 10));
+/** What comes of a reload that began after it was asked for: another one may be under way, and have read the files of before. */
+export async function askForReload(directory: string): Promise<ReloadOutcome> {
+  const { process: service } = readServiceRecord(directory);
+  const asked = process.hrtime.bigint();
+  signal(Number.parseInt(service, 10));
   const until = performance.now() + waitMs;
   while (performance.now() < until) {
-    const { process: now, reloads, last } = readServiceRecord(directory);
-    if (now === before.process && reloads > before.reloads && last !== undefined) return last;
+    const { process: now, last } = readServiceRecord(directory);
+    if (now === service && last?.why === 'asked' && BigInt(last.begunNs) >= asked) return last;
     await sleep(lookMs);
   }
   throw new CscError(

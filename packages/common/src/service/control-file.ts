@@ -9,9 +9,7 @@ import type { ReloadOutcome } from './upkeep.ts';
 export interface ServiceRecord {
   /** As processIdentity has it. */
   readonly process: string;
-  /** Reloads that were asked for or done by itself since it started. */
-  readonly reloads: number;
-  /** The last of them. */
+  /** Absent: it has reloaded nothing since it started. */
   readonly last?: ReloadOutcome;
 }
 
@@ -24,7 +22,6 @@ export function keepServiceRecord(
   onTrouble: (error: unknown) => void,
 ): (outcome: ReloadOutcome) => void {
   const self = processIdentity(process.pid) ?? String(process.pid);
-  let reloads = 0;
   const write = (record: ServiceRecord): void => {
     try {
       replaceFile(fileIn(directory), `${JSON.stringify(record, undefined, 2)}\n`, 0o600);
@@ -32,11 +29,8 @@ export function keepServiceRecord(
       onTrouble(error);
     }
   };
-  write({ process: self, reloads });
-  return (last) => {
-    reloads += 1;
-    write({ process: self, reloads, last });
-  };
+  write({ process: self });
+  return (last) => write({ process: self, last });
 }
 
 /** The record of the service that runs with a directory. Throws CONFIG_INVALID where none does. */

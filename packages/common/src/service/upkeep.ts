@@ -16,10 +16,14 @@ export interface Renewable {
   certificates?(): readonly NamedCertificate[];
 }
 
-/** What came of the last reload, whoever asked for it. */
+/** What came of a reload. */
 export interface ReloadOutcome {
   /** RFC 3339. */
   readonly at: string;
+  /** Somebody asked for all of it, or files that had changed were taken up. */
+  readonly why: 'asked' | 'changed';
+  /** When it began to read, as `process.hrtime.bigint()` has it, whose clock is the machine's (CLOCK_MONOTONIC, clock_gettime(2)). */
+  readonly begunNs: string;
   readonly outcome: 'reloaded' | 'refused';
   /** Where it was refused: why. */
   readonly error?: string;
@@ -107,6 +111,7 @@ class FilesUpkeep implements Upkeep {
 
   reload(): void {
     const { prepareRest, log } = this.#options;
+    const begun = { why: 'asked', begunNs: String(process.hrtime.bigint()) } as const;
     try {
       // All of it before any of it: a reload is taken whole, or not at all.
       const takeRest = prepareRest();
@@ -115,15 +120,16 @@ class FilesUpkeep implements Upkeep {
       // What the owner has changed and does not get is no matter of course.
       if (waitsForRestart(fields)) log.warn(fields, 'reloaded');
       else log.info(fields, 'reloaded');
-      this.#say({ outcome: 'reloaded', fields });
+      this.#say({ ...begun, outcome: 'reloaded', fields });
     } catch (error) {
       log.error({ error }, 'not reloaded: what was loaded before goes on');
-      this.#say({ outcome: 'refused', error: messageOf(error) });
+      this.#say({ ...begun, outcome: 'refused', error: messageOf(error) });
     }
   }
 
   look(): void {
     const { log } = this.#options;
+    const begun = { why: 'changed', begunNs: String(process.hrtime.bigint()) } as const;
     const changed = this.#renewables.filter((it) => {
       const looks = it.looks();
       // A certificate and its key are seldom replaced in one moment: what still changes is left for the next look.
@@ -135,14 +141,14 @@ class FilesUpkeep implements Upkeep {
     try {
       const replaced = this.#takeUp(changed);
       if (replaced.length > 0) log.info({ replaced }, 'files have changed, and were taken up');
-      this.#say({ outcome: 'reloaded', fields: { replaced } });
+      this.#say({ ...begun, outcome: 'reloaded', fields: { replaced } });
     } catch (error) {
       const names = changed.map(({ name }) => name);
       log.error(
         { error, files: names },
         'files have changed and cannot be used: what was loaded before goes on',
       );
-      this.#say({ outcome: 'refused', error: messageOf(error) });
+      this.#say({ ...begun, outcome: 'refused', error: messageOf(error) });
     }
   }
 
