@@ -38,6 +38,13 @@ export function describeExecution(
       'missing',
       approvalMissing && `${approvalMissing}: they agree with csc approve ${execution.executionId}`,
     ],
+    // Who has left sees it queued for ever, though hosts are free.
+    [
+      'waits for',
+      execution.mustNameHost === true
+        ? `its submitter, who must name its host: csc get ${execution.executionId} --follow does`
+        : '',
+    ],
     [
       'glass',
       execution.glassBroken === true ? 'BROKEN: it runs without the approvals that its policy asks for' : '',

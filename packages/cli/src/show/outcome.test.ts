@@ -4,6 +4,7 @@ import type { ReceiptV02 } from '@csc-fleet/common/receipt';
 import { describe, expect, it } from 'vitest';
 import type { Paint } from '../terminal/text.ts';
 import { describeDecision } from './decision.ts';
+import { describeExecution } from './execution.ts';
 import { describeCut, describeLeftOut, describeOutcome, type Outcome, toDecisionView } from './outcome.ts';
 
 function outcome(state: ExecutionState, exitCode?: number, more: Partial<Execution> = {}): Outcome {
@@ -103,6 +104,10 @@ describe('an outcome in words', () => {
     expect(text.includes('--approval FILE')).toBe(!isByGroups);
     expect(text.includes('agree (2 of release and 1 of security)')).toBe(isByGroups);
     expect(text.includes('csc approvals shows them what waits')).toBe(isByGroups);
+    const { execution } = outcome(ExecutionState.QUEUED, undefined, { mustNameHost: true });
+    expect(describeExecution(execution, undefined, undefined)).toMatch(
+      /waits for +its submitter, who must name its host: csc get exec-1 --follow/,
+    );
     const asked = describeDecision(toDecisionView(decision), plain);
     expect(asked.includes('csc submit; then members of the groups agree')).toBe(isByGroups);
   });
