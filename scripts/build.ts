@@ -14,12 +14,13 @@ import {
 import { basename, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { build, type Plugin } from 'esbuild';
-import { banner, loadLate } from './bundle/load-late.ts';
+import { banner, clock, loadLate } from './bundle/load-late.ts';
 import {
   checkRewritten,
   withoutDescriptions,
   withoutPrograms,
   withoutUnasked,
+  withProgram,
   x509Apart,
 } from './bundle/rewrites.ts';
 
@@ -33,16 +34,15 @@ const bundleOf = (command: string): string => `command-${basename(command, '.ts'
 const commandsApart: Plugin = {
   name: 'commands apart',
   setup: ({ onResolve }) => {
-    onResolve({ filter: /^\.\/commands\/.*\.ts$/ }, ({ path }) => ({
-      path: `./${bundleOf(path)}.cjs`,
-      external: true,
-    }));
+    onResolve({ filter: /^\.\/commands\/.*\.ts$/ }, ({ path, kind }) =>
+      kind === 'dynamic-import' ? { path: `./${bundleOf(path)}.cjs`, external: true } : undefined,
+    );
   },
 };
 
 // What the quickest commands load on occasion alone is beside them: in the same file it would be read each time, and everything that
 // it shares with the rest be wrapped in functions. It has its own copy of that, classes included: what it throws is not theirs.
-const quickest = ['check.ts', 'run.ts'].map(bundleOf);
+const quickest = ['check', 'run'];
 const occasional = new Map<string, string>();
 const occasionsApart: Plugin = {
   name: 'occasions apart',
@@ -79,7 +79,7 @@ const describes = bundleOf('schema.ts');
 const { [describes]: describing = '', ...others } = entries;
 const services = ['gate.ts', 'executor.ts'].map(bundleOf);
 
-const bundle = (entryPoints: Record<string, string>, plugins: Plugin[]) =>
+const bundle = (entryPoints: Record<string, string>, plugins: Plugin[], isQuick = false) =>
   build({
     entryPoints,
     outdir: dist,
@@ -96,21 +96,28 @@ const bundle = (entryPoints: Record<string, string>, plugins: Plugin[]) =>
     plugins: [commandsApart, withoutPrograms, withoutUnasked, x509Apart, tracingApart, ...plugins],
     // Bundled packages look for their protobuf files in ../../proto from where they were, our own code beside itself:
     // both find the bundle's proto folder.
-    define: { 'import.meta.url': '$url', __dirname: '$dirname' },
-    banner: { js: banner },
+    define: {
+      'import.meta.url': '$url',
+      __dirname: '$dirname',
+      ...(isQuick ? { 'performance.now': '$now' } : {}),
+    },
+    banner: { js: isQuick ? `${clock}${banner}` : banner },
     logLevel: 'warning',
   });
 await bundle({ [describes]: describing }, []);
-const those = (areQuickest: boolean) =>
-  Object.fromEntries(Object.entries(others).filter(([name]) => quickest.includes(name) === areQuickest));
-await bundle(those(true), [withoutDescriptions, occasionsApart]);
+for (const command of quickest) {
+  const { [bundleOf(command)]: entry = '' } = others;
+  const plugins = [...withProgram(command), withoutDescriptions, occasionsApart];
+  await bundle({ [bundleOf(command)]: entry }, plugins, true);
+}
+const isQuickest = (name: string): boolean => quickest.map(bundleOf).includes(name);
 await bundle(
   {
     ...Object.fromEntries(occasional),
     main: `${source}/main.ts`,
     'apart-x509': `${source}/evidence/browser/x509.ts`,
     'apart-open-tracing': `${root}packages/common/src/telemetry/open-tracing.ts`,
-    ...those(false),
+    ...Object.fromEntries(Object.entries(others).filter(([name]) => !isQuickest(name))),
     ...Object.fromEntries(programs.map((file) => [basename(file, '.ts'), file])),
   },
   [withoutDescriptions],

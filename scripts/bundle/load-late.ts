@@ -8,10 +8,13 @@ import { basename } from 'node:path';
 export const banner =
   "const $url=require('node:url').pathToFileURL(__filename).href,$dirname=__dirname+'/build/src';";
 
+/** In the place of performance.now, for which Node loads node:perf_hooks: a clock of milliseconds that begins elsewhere. */
+export const clock = 'const $now=()=>{const [s,ns]=process.hrtime();return s*1e3+ns/1e6};';
+
 const late = 'const $late=name=>{let made;return new Proxy({},{get:(_,key)=>(made??=require(name))[key]})};';
 // As esbuild writes what a module of Node's is imported by.
 const isLate =
-  /(?<== ?)require\("node:(?:child_process|crypto|dns\/promises|fs\/promises|https?|net|sqlite|stream|timers\/promises|tls|zlib)"\)/g;
+  /(?<== ?)require\("node:(?:child_process|crypto|dns\/promises|fs\/promises|https?|module|net|sqlite|stream|timers\/promises|tls|zlib)"\)/g;
 
 /**
  * Node's own modules take 1 to 10 ms each, and what is asked of a command is mostly answered without half of them: the bundles of a

@@ -94,7 +94,7 @@ describe('the bundle', () => {
         require('node:fs').writeSync(2, process.moduleLoadList.filter((it) => large.test(it)).join());
       })`,
     );
-    const check = ['list.cjs', join(shipped, 'main.cjs'), 'check', 'contract.json', 'policy.yaml'];
+    const check = ['list.cjs', join(shipped, 'command-check.cjs'), 'check', 'contract.json', 'policy.yaml'];
     const [PATH, cwd] = [process.env['PATH'], scratch.directory];
     const checked = spawnSync(process.execPath, check, { cwd, env: { PATH }, encoding: 'utf8' });
     expect(checked).toMatchObject({ stderr: '', stdout: expect.stringMatching(/^ALLOW/), status: 0 });

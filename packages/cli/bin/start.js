@@ -80,7 +80,8 @@ function getter(name) {
 }
 
 const folder = cacheFolder();
-const bundle = join(__dirname, 'main.cjs');
+// The bundle of such a command has the program in it (scripts/build.ts).
+const bundle = join(__dirname, isOneShot ? `command-${process.argv[2]}.cjs` : 'main.cjs');
 if (existsSync(bundle)) {
   // Services start seldom, and some under flags of V8 for which nothing compiled before counts. Who names a cache has said where.
   const isTold =
