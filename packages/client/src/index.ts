@@ -32,14 +32,14 @@ export { createSeenChains, type SeenChains, type SeenReceipt } from './verify/ch
 export { type Conclusion, concludeFrom, concludeWithout } from './verify/conclusion.ts';
 export type { SharedMemory } from './verify/in-turn.ts';
 export { createKnownExecutors, type ExecutorKey, type KnownExecutors } from './verify/keys.ts';
+export type { LogOptions } from './verify/log.ts';
+export { describeResolution, type ExecutionResolution } from './verify/resolution.ts';
 export {
   type AccusedLog,
   createSeenLogs,
   type LogEvidence,
-  type LogOptions,
   type OwedReceipt,
   type SeenLog,
   type SeenLogs,
-} from './verify/log.ts';
-export { describeResolution, type ExecutionResolution } from './verify/resolution.ts';
+} from './verify/seen-logs.ts';
 export { type VerifiedReceipt, verifyReceipt } from './verify/verify-receipt.ts';

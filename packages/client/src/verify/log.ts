@@ -3,6 +3,7 @@ import { CscError, isCscError, orThrow } from '@csc-fleet/common/errors';
 import type { ProveReceiptsRequest, ProveReceiptsResponse } from '@csc-fleet/common/messages';
 import { GateService } from '@csc-fleet/common/rpc';
 import {
+  type Checkpoint,
   cosignedLately,
   formatVkey,
   type LogTrust,
@@ -16,74 +17,17 @@ import {
   verifyInclusion,
 } from '@csc-fleet/common/tlog';
 import type { Connection } from '../connection/connection.ts';
-import { inTurn, type SharedMemory } from './in-turn.ts';
-
-/** A receipt that the log must have: of its two forms, the one in its executor's chain. */
-export interface OwedReceipt {
-  readonly executionId: string;
-  /** Lower-case hex. */
-  readonly sha256: string;
-}
-
-/** What was met of a log, or where one is asked for. */
-export interface SeenLog {
-  /** Of a log: the newest checkpoint that adds to all before it, a signed note. Absent: none yet. */
-  readonly checkpoint?: string;
-  /** Of a place: receipts that were not proven yet. */
-  readonly owed: readonly OwedReceipt[];
-  /** Of a place, where no key is demanded: the one that was met first, when that was, and when it was asked last, ISO 8601. */
-  readonly firstUse?: { readonly vkey: string; readonly metAt: string; readonly askedAt: string };
-  /** Of a place: that the log was found false there, and has not been seen true since. */
-  readonly accused?: AccusedLog;
-}
-
-/** That a log is false, as it was found. */
-export interface AccusedLog {
-  /** The name of the log. */
-  readonly origin: string;
-  /** The log's vkey. */
-  readonly vkey: string;
-  readonly message: string;
-  /** ISO 8601. */
-  readonly at: string;
-  /** Where the evidence is, for people. Empty: nowhere. */
-  readonly evidence: string;
-}
-
-/**
- * What was met of logs, so that a gate cannot show one log today and another tomorrow. Keep it between processes, or each
- * begins anew. What a log has signed is kept by its vkey, whoever asked; what is owed by a place, that is who asks where, as
- * nobody may ask for what another is owed.
- */
-export interface SeenLogs extends SharedMemory {
-  /** `name` is a vkey or a place. */
-  seenOf(name: string): Promise<SeenLog>;
-  /** Replaces it. */
-  keep(name: string, seen: SeenLog): Promise<void>;
-  /** Keeps what proves that a log is false, beside all that was met; resolves to where, for people; empty: nowhere. */
-  accuse(origin: string, evidence: LogEvidence): Promise<string>;
-}
-
-/** What a log is accused by. */
-export interface LogEvidence {
-  readonly message: string;
-  /** Both signed by the log. Empty: there is none. */
-  readonly seenCheckpoint: string;
-  readonly shownCheckpoint: string;
-  readonly receipts: readonly OwedReceipt[];
-}
-
-/** Forgets everything with the process. */
-export function createSeenLogs(): SeenLogs {
-  const logs = new Map<string, SeenLog>();
-  return {
-    seenOf: async (name) => logs.get(name) ?? { owed: [] },
-    keep: async (name, seen) => {
-      logs.set(name, seen);
-    },
-    accuse: async () => '',
-  };
-}
+import { inTurn } from './in-turn.ts';
+import {
+  acquit,
+  createSeenLogs,
+  forgetOwed,
+  type LogEvidence,
+  type OwedReceipt,
+  type SeenLog,
+  type SeenLogs,
+  without,
+} from './seen-logs.ts';
 
 /** A receipt, as it was verified, that must be in the log. */
 export interface ReceiptInLog {
@@ -269,10 +213,6 @@ function isYounger(receipt: ReceiptInLog | undefined, firstUse: SeenLog['firstUs
   return endOf(receipt) > Date.parse(firstUse.metAt) + clockToleranceMs;
 }
 
-function without(owed: readonly OwedReceipt[], others: readonly OwedReceipt[]): OwedReceipt[] {
-  return owed.filter((it) => !others.some((other) => isOne(it, other)));
-}
-
 function toRequest({ trust }: LogPorts, met: Met): ProveReceiptsRequest {
   const { log, owed } = met;
   return {
@@ -376,93 +316,124 @@ async function judge(
   if (log === undefined || (trust === undefined && logVkey !== '' && logVkey !== formatVkey(log)))
     return meet(ports, met, answer);
   const vkey = formatVkey(log);
-  const shown = answer.checkpoint.toString();
-  const settle = (told: readonly OwedReceipt[]): Promise<void> =>
-    inTurn(seen, async () => {
-      const now = await seen.seenOf(place);
-      await seen.keep(place, { ...now, owed: without(now.owed, told) });
-    });
-  // What was found meanwhile, this answer may be older than.
-  const acquit = (): Promise<void> =>
-    inTurn(seen, async () => {
-      const { accused, ...now } = await seen.seenOf(place);
-      const isSame = accused?.vkey === vkey && accused.at === met.accused?.at;
-      if (isSame) await seen.keep(place, now);
-    });
-  const accuse = async (message: string, of: readonly OwedReceipt[], cause?: unknown): Promise<never> => {
-    const isOtherKey = logVkey !== '' && logVkey !== vkey;
-    const { checkpoint: last = '' } = await seen.seenOf(vkey);
-    const seenCheckpoint = last === shown ? (met.checkpoint ?? '') : last;
-    const found: LogEvidence = { message, seenCheckpoint, shownCheckpoint: shown, receipts: of };
-    const { accused } = await seen.seenOf(place);
-    // Asked again and again, it fills no disk with the same.
-    const evidence = accused?.message === message ? accused.evidence : await seen.accuse(log.name, found);
-    // That a gate has another key than is demanded, whoever demands it sees each time.
-    if (!isOtherKey)
-      await inTurn(seen, async () => {
-        const at = ports.now().toISOString();
-        const now = await seen.seenOf(place);
-        await seen.keep(place, { ...now, accused: { origin: log.name, vkey, message, at, evidence } });
-      });
-    throw new CscError('LOG_INVALID', `${tellFalse(log.name, message)}${tellKept(evidence)}`, { cause });
-  };
-  const before = seenHead(met);
+  const shown: ShownLog = { log, met, before: seenHead(met), answer };
   if (trust !== undefined && logVkey !== '' && logVkey !== vkey)
-    return accuse(`its key is ${logVkey}, and ${vkey} is demanded: ${begunAnew}, and tell its new key`, owed);
-  if (answer.checkpoint.length === 0) {
-    if (before !== undefined) return accuse(`it had ${before.size} entries, and is gone`, owed);
-    checkNotAccused(met, 'the gate shows none now');
-    if (trust === undefined) {
-      if (owed.length > 0) warnOnce(ports, 'empty log', shownEmpty(log.name, owed));
-      return true;
-    }
-    throw new CscError('LOG_MISSING', `the gate keeps no log of receipts, and ${log.name} is demanded`);
-  }
-  let missing: readonly OwedReceipt[];
+    return accuse(ports, shown, {
+      message: `its key is ${logVkey}, and ${vkey} is demanded: ${begunAnew}, and tell its new key`,
+    });
+  if (answer.checkpoint.length === 0) return judgeEmpty(ports, shown);
   // What it has only just handed out it knows.
   const unknown = without(owed, own).filter((it) => answer.unknownExecutionIds.includes(it.executionId));
   const asked = without(owed, unknown);
   try {
-    const { checkpoint } = openCheckpoint(answer.checkpoint, { log });
-    if (before !== undefined) verifyConsistency(before, checkpoint, answer.consistency);
-    const isLast = await inTurn(seen, async () => {
-      const now = await seen.seenOf(vkey);
-      if (now.checkpoint !== undefined && now.checkpoint !== met.checkpoint) {
-        const other = seenHead({ log, checkpoint: now.checkpoint });
-        if (other?.size !== checkpoint.size) return false;
-        verifyConsistency(other, checkpoint, []);
-      }
-      await seen.keep(vkey, { ...now, checkpoint: shown });
-      return true;
-    });
-    if (!isLast) return false;
-    missing = asked.filter((it) => !isProven(it, answer, checkpoint));
+    const checkpoint = await takeCheckpoint(ports, shown);
+    if (checkpoint === undefined) return false;
+    const missing = asked.filter((it) => !isProven(it, answer, checkpoint));
     // They stay owed: until they are proven, or a person forgets them, it is false.
     if (missing.length > 0) throw missingFrom(checkpoint.size, missing);
   } catch (error) {
-    if (isCscError(error, 'LOG_INVALID')) return accuse(error.message, owed, error);
+    if (isCscError(error, 'LOG_INVALID'))
+      return accuse(ports, shown, { message: error.message, cause: error });
     throw error;
   }
   if (trust !== undefined) openCheckpoint(answer.checkpoint, trust, cosignedLately(ports.now()));
-  await settle(asked);
-  if (unknown.length === 0) {
-    await acquit();
-    return true;
-  }
+  await forgetOwed(seen, place, asked);
+  if (unknown.length === 0) await acquit(seen, place, { vkey, at: met.accused?.at });
+  else await giveUp(ports, shown, unknown);
+  return true;
+}
+
+/** What a gate shows of a log, to whoever has met it before. */
+interface ShownLog {
+  readonly log: NoteKey;
+  readonly met: Met;
+  /** The newest checkpoint that was met. */
+  readonly before: Checkpoint | undefined;
+  readonly answer: ProveReceiptsResponse;
+}
+
+// It has none, or none that it shows: true where that may be.
+async function judgeEmpty(ports: LogPorts, shown: ShownLog): Promise<boolean> {
+  const { log, met, before } = shown;
+  if (before !== undefined)
+    return accuse(ports, shown, { message: `it had ${before.size} entries, and is gone` });
+  checkNotAccused(met, 'the gate shows none now');
+  if (ports.trust !== undefined)
+    throw new CscError('LOG_MISSING', `the gate keeps no log of receipts, and ${log.name} is demanded`);
+  if (met.owed.length > 0) warnOnce(ports, 'empty log', shownEmpty(log.name, met.owed));
+  return true;
+}
+
+/**
+ * Keeps the checkpoint that is shown, where the log has only added to what was met of it. Undefined where somebody else has met
+ * another one meanwhile, and it is to be asked again. Throws LOG_INVALID, LOG_MISSING.
+ */
+async function takeCheckpoint(
+  ports: LogPorts,
+  { log, met, before, answer }: ShownLog,
+): Promise<Checkpoint | undefined> {
+  const { seen } = ports;
+  const { checkpoint } = openCheckpoint(answer.checkpoint, { log });
+  if (before !== undefined) verifyConsistency(before, checkpoint, answer.consistency);
+  const vkey = formatVkey(log);
+  return inTurn(seen, async () => {
+    const now = await seen.seenOf(vkey);
+    if (now.checkpoint !== undefined && now.checkpoint !== met.checkpoint) {
+      const other = seenHead({ log, checkpoint: now.checkpoint });
+      if (other?.size !== checkpoint.size) return undefined;
+      verifyConsistency(other, checkpoint, []);
+    }
+    await seen.keep(vkey, { ...now, checkpoint: answer.checkpoint.toString() });
+    return checkpoint;
+  });
+}
+
+/** Keeps what proves that a log is false, and that it was found so there. Throws LOG_INVALID. */
+async function accuse(
+  { seen, place, now: time }: LogPorts,
+  { log, met, answer }: ShownLog,
+  { message, cause }: { readonly message: string; readonly cause?: unknown },
+): Promise<never> {
+  const vkey = formatVkey(log);
+  const shown = answer.checkpoint.toString();
+  const { checkpoint: last = '' } = await seen.seenOf(vkey);
+  const seenCheckpoint = last === shown ? (met.checkpoint ?? '') : last;
+  const found: LogEvidence = { message, seenCheckpoint, shownCheckpoint: shown, receipts: met.owed };
+  const { accused } = await seen.seenOf(place);
+  // Asked again and again, it fills no disk with the same.
+  const evidence = accused?.message === message ? accused.evidence : await seen.accuse(log.name, found);
+  // That a gate has another key than is demanded, whoever demands it sees each time.
+  const isOtherKey = answer.logVkey !== '' && answer.logVkey !== vkey;
+  if (!isOtherKey)
+    await inTurn(seen, async () => {
+      const at = time().toISOString();
+      const now = await seen.seenOf(place);
+      await seen.keep(place, { ...now, accused: { origin: log.name, vkey, message, at, evidence } });
+    });
+  throw new CscError('LOG_INVALID', `${tellFalse(log.name, message)}${tellKept(evidence)}`, { cause });
+}
+
+/**
+ * Of what the gate does not know any more nothing will be proven: it is no longer owed, which is said, with what is known of
+ * it kept. Throws LOG_MISSING where a log is demanded: there nobody but a person forgets what is owed.
+ */
+async function giveUp(
+  { trust, seen, place, onWarning }: LogPorts,
+  { log, met, answer }: ShownLog,
+  unknown: readonly OwedReceipt[],
+): Promise<void> {
   const message = `the gate does not know ${namesOf(unknown)} any more, whose receipt it has handed out and has not proven: ${wasSetBack}`;
-  // Nobody but a person forgets what is owed where a log is demanded.
   if (trust !== undefined) throw new CscError('LOG_MISSING', message);
   // What was missing is not there by being unknown now.
   checkNotAccused(met, `the gate does not know ${namesOf(unknown)} any more`);
-  await settle(unknown);
+  await forgetOwed(seen, place, unknown);
   const evidence = {
     message,
     seenCheckpoint: met.checkpoint ?? '',
-    shownCheckpoint: shown,
+    shownCheckpoint: answer.checkpoint.toString(),
     receipts: unknown,
   };
-  ports.onWarning(`${message}${await keptIn(seen, log.name, evidence)}`);
-  return true;
+  onWarning(`${message}${await keptIn(seen, log.name, evidence)}`);
 }
 
 // A gate that is behind says so, and shows none that is empty: each that has signed a receipt has an entry of it.
@@ -532,10 +503,6 @@ async function meet(ports: LogPorts, met: Met, answer: ProveReceiptsResponse): P
 function toOwed({ executionId, receiptJson, originalJson }: ReceiptInLog): OwedReceipt {
   // The form that stands in its executor's chain.
   return { executionId, sha256: sha256Hex(originalJson.length > 0 ? originalJson : receiptJson) };
-}
-
-function isOne(one: OwedReceipt, other: OwedReceipt): boolean {
-  return one.executionId === other.executionId && one.sha256 === other.sha256;
 }
 
 // Throws LOG_INVALID where a proof does not hold; false where there is none of this receipt.
