@@ -1259,6 +1259,14 @@ const host: readonly Mutant[] = [
     red: 'is no more than its bounds, whatever comes',
   },
   {
+    name: 'more-than-one-message-of-a-plain-call',
+    file: 'packages/gate/src/rpc/plain-calls.ts',
+    before: 'if (this.#bytes > this.#wholeBytes) this.#fail(secondMessage);',
+    after: '',
+    tests: ['packages/gate/src/rpc/plain-calls.test.ts'],
+    red: 'of no message, of half of one and of two is refused',
+  },
+  {
     name: 'key-twice-in-what-looks-written-by-a-program',
     file: 'packages/common/src/encoding/strict-json.ts',
     before: 'return isSimple(value, simpleDepth) && JSON.stringify(value) === text;',
