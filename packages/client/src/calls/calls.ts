@@ -3,10 +3,12 @@ import { CscError, orThrow } from '@csc-fleet/common/errors';
 import {
   type Absence,
   type AuditRecord,
+  CheckRequest,
   type Decision,
   type Execution,
   type ExecutionState,
   type ExecutorStatus,
+  encoderOf,
   FleetService,
   GateService,
   type GetStatusResponse,
@@ -140,6 +142,8 @@ export function checkDecided(decision: Decision | undefined, contractSha256: str
   throw new CscError('CONTRACT_HASH_MISMATCH', 'the gate has decided on another contract than was handed in');
 }
 
+const checkMethod = { ...GateService.check, requestSerialize: encoderOf(CheckRequest) };
+
 /** See GateClient.check. */
 export async function check(
   connection: Connection,
@@ -147,7 +151,7 @@ export async function check(
   options: CheckOptions,
 ): Promise<Decision> {
   const { decision } = await connection.unary(
-    GateService.check,
+    checkMethod,
     {
       contract: { $case: 'contractJson', value: toJsonBytes(contract) },
       policyProfile: options.policyProfile ?? '',

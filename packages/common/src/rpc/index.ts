@@ -9,6 +9,7 @@ export {
 } from '../identity/index.ts';
 export { toDuration, toMilliseconds } from '../messages/duration.ts';
 export { readCaChannelCredentials, readChannelCredentials } from './channel-credentials.ts';
+export { encoderOf } from './encoder.ts';
 export { fromServiceError } from './from-service-error.ts';
 export * from './generated.ts';
 export { channelOptions, maxMessageBytes, serverOptions, streamWindow } from './options.ts';

@@ -1,4 +1,4 @@
-import { ApprovalsService, FleetService, GateService } from '@csc-fleet/common/rpc';
+import { ApprovalsService, CheckResponse, encoderOf, FleetService, GateService } from '@csc-fleet/common/rpc';
 import type { ServiceDefinition, UntypedServiceImplementation } from '@grpc/grpc-js';
 import { type OneRequestRules, streaming, unary, undecoded } from './calls.ts';
 import type { ApprovalMethods, FleetMethods, GateMethods } from './methods.ts';
@@ -10,6 +10,7 @@ const encoded = (message: Uint8Array): Buffer =>
 /** csc.gate.v1.Gate, with requests that are not decoded, and responses of Run and ReadOutput that are given as bytes. */
 export const gateService: ServiceDefinition = undecoded({
   ...GateService,
+  check: { ...GateService.check, responseSerialize: encoderOf(CheckResponse) },
   run: { ...GateService.run, responseSerialize: encoded },
   readOutput: { ...GateService.readOutput, responseSerialize: encoded },
 });
