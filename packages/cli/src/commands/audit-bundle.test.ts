@@ -60,7 +60,7 @@ import { toPage } from '../evidence/page.ts';
 import { writeFileWhole } from '../files/write-file.ts';
 
 const host = new ReceiptsOfHost();
-const { owner, signer, scratch, pki, exported } = host;
+const { owner, signer, scratch, pki, exported, keys } = host;
 
 beforeAll(() => host.open());
 
@@ -120,6 +120,18 @@ describe('an audit bundle', () => {
     expect(existsSync(out)).toBe(false);
     const times = ['--since', '1h', '--until', '2100-01-01T00:00:00Z'];
     expect((await csc(['audit', 'bundle', ...from, '--out', out, ...times])).code).toBe(0);
+  });
+
+  it('has of the file of a CA its certificates alone, and none where it holds none', async () => {
+    const [out, both] = [join(scratch, 'certificates-alone'), join(scratch, 'ca-and-key.pem')];
+    writeFileSync(both, Buffer.concat([readFileSync(join(pki, 'ca.key')), readFileSync(caFile)]));
+    const bundle = (file: string) =>
+      csc(['audit', 'bundle', '--receipts', exported, '--fleet-ca', file, '--out', out]);
+    expect((await bundle(keys)).stderr).toContain('no certificate in PEM');
+    expect(existsSync(out)).toBe(false);
+    expect((await bundle(both)).code).toBe(0);
+    expect(readFileSync(join(out, 'trust/ca.pem'), 'utf8')).toBe(readFileSync(caFile, 'utf8'));
+    expect((await csc(['audit', 'verify-bundle', out, '--fleet-ca', both])).code).toBe(0);
   });
 
   it('has each profile of a repository as it is written, by the hash that receipts name', async () => {
