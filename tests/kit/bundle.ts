@@ -4,14 +4,12 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { programs } from './programs.ts';
 
-// A service sets these flags when it starts: V8 takes only what was compiled under the flags that it has. The second, which is for a
-// gate that has loaded its code, is taken back before that is kept.
+// A service sets this flag when it starts: V8 takes only what was compiled under the flags that it has.
 const keptCsc = `
 const { join } = require('node:path');
 if (['gate', 'executor'].includes(process.argv[2])) {
   const { setFlagsFromString } = require('node:v8');
   setFlagsFromString('--external-memory-accounted-in-global-limit');
-  if (process.argv[2] === 'gate') process.on('exit', () => setFlagsFromString('--semi-space-growth-factor=2'));
 }
 // The two do not set the same; commands take theirs back before their end (packages/cli/bin/start.js).
 const flags = ['gate', 'executor'].find((name) => name === process.argv[2]);

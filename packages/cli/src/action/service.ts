@@ -5,6 +5,7 @@ import { note } from '../terminal/streams.ts';
 import { plainLine } from '../terminal/text.ts';
 import { reportError } from './act.ts';
 import { exitCodes } from './exit-codes.ts';
+import { tendHeap } from './tend-heap.ts';
 
 /** Resolves to what its owner should look at. */
 type Service = (configPath: string, options: { readonly checkOnly: boolean }) => Promise<readonly string[]>;
@@ -22,11 +23,8 @@ export async function runService(configPath: string, checkOnly: boolean, service
   // Output passes in buffers that lie outside V8's heap. By default each 64 MiB of them bring a full collection, which is
   // most of what relaying output costs; counted as part of the heap they bring one when the heap is due for it.
   setFlagsFromString('--external-memory-accounted-in-global-limit');
-  // What keeps hundreds of megabytes of such buffers is a young space of 64 MiB (packages/cli/bin/start.js). The 8 MiB to
-  // which a gate's has grown as its code was loaded hold what 64 calls have under way: at its first size much of that moves
-  // on into the old space, where collecting it is dear.
-  setFlagsFromString('--semi-space-growth-factor=1');
-  using _ = guardEnd();
+  using _tended = tendHeap();
+  using _guarded = guardEnd();
   let warnings: readonly string[] = [];
   try {
     warnings = await service(configPath, { checkOnly });
