@@ -33,6 +33,27 @@ function bundled(args: readonly string[], cwd: string, more: NodeJS.ProcessEnv =
 }
 
 describe('the bundle', () => {
+  it('starts a gate again in place, with what a process can be told only as it starts', () => {
+    const { directory } = createScratch();
+    const tell = join(directory, 'tell.cjs');
+    writeFileSync(
+      tell,
+      `process.on('exit', () => {
+        const { MALLOC_ARENA_MAX, MALLOC_MMAP_THRESHOLD_ } = process.env;
+        console.log(JSON.stringify({ pid: process.pid, args: process.execArgv, MALLOC_ARENA_MAX, MALLOC_MMAP_THRESHOLD_ }));
+      });`,
+    );
+    const asOwners = { NODE_OPTIONS: `--require ${tell}`, MALLOC_ARENA_MAX: '3' };
+    const { pid, stdout, stderr } = bundled(['gate', '--config', 'none.yaml'], directory, asOwners);
+    expect(stderr).toContain('none.yaml');
+    expect(JSON.parse(stdout)).toEqual({
+      pid,
+      args: ['--max-semi-space-size=8'],
+      MALLOC_ARENA_MAX: '3',
+      MALLOC_MMAP_THRESHOLD_: '20480',
+    });
+  });
+
   it('has all commands, from a folder without node_modules', () => {
     const { directory } = createScratch();
     const program = readFileSync(new URL('../../packages/cli/src/program.ts', import.meta.url), 'utf8');
