@@ -9,7 +9,7 @@ import {
   statSync,
 } from 'node:fs';
 import { join } from 'node:path';
-import { makeDirectory, replaceFile } from '@csc-fleet/common/files';
+import { makeDirectory, replaceFile, sweepPartial } from '@csc-fleet/common/files';
 
 /**
  * What `keepOwnFile` has written: from a file and a directory that are this process's own user's and that nobody else may
@@ -39,7 +39,10 @@ export function readOwnFile(directory: string, name: string, maxBytes: number): 
 export function keepOwnFile(directory: string, name: string, data: string | Uint8Array): void {
   try {
     makeDirectory(directory, { mode: 0o700 });
-    if (isOwn(lstatSync(directory))) replaceFile(join(directory, name), data, 0o600);
+    if (!isOwn(lstatSync(directory))) return;
+    // Of those that were killed meanwhile.
+    sweepPartial(directory);
+    replaceFile(join(directory, name), data, 0o600);
   } catch {
     // It is found out anew.
   }

@@ -1,6 +1,7 @@
 import {
   chmodSync,
   mkdirSync,
+  readdirSync,
   readFileSync,
   renameSync,
   rmSync,
@@ -142,6 +143,14 @@ describe('recallEtc', () => {
       chmodSync(kept.path, 0o700);
       recall();
     }
+  });
+
+  it('removes what others were killed over as they kept it', async () => {
+    await setUp();
+    const left = kept.file('etc.bin.0123456789ab.partial', 'etc');
+    utimesSync(left, 1, 1);
+    recall();
+    expect(readdirSync(kept.path)).toEqual(['etc.bin']);
   });
 
   it('works where nothing can be kept', async () => {
