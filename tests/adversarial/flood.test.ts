@@ -149,6 +149,43 @@ describe('a body that stops one byte short', () => {
   });
 });
 
+describe('a whole message whose call does not end', () => {
+  const run = '/csc.gate.v1.Gate/Run';
+  const message = toMessage(Buffer.alloc(mebibyte));
+
+  /** Resolves once the gate has them. */
+  async function leave(session: ClientHttp2Session, path: string, messages: number): Promise<void> {
+    for (let at = 0; at < messages; at += 1) {
+      const stream = session.request({
+        ':method': 'POST',
+        ':path': path,
+        'content-type': 'application/grpc',
+      });
+      stream.on('error', () => undefined).resume();
+      await new Promise((resolve) => stream.write(message, resolve));
+    }
+    await new Promise((resolve) => session.ping(resolve));
+  }
+
+  it.each([check, run])('is on its way still, for its identity and for all together: %s', async (path) => {
+    await serve({ bytesInFlight: 8 * mebibyte, messageTimeoutSec: 600 });
+    const session = open('client-agent');
+    await leave(session, path, 8);
+    expect((await call(session, path, message, { whole: true })).grpcStatus).toBe(exhausted);
+    await served.stop();
+    await serve({ totalBytesInFlight: 3 * mebibyte, messageTimeoutSec: 600 });
+    await leave(open('client-agent'), path, 3);
+    expect((await call(open('client-other'), path, message, { whole: true })).grpcStatus).toBe(exhausted);
+  });
+
+  it('is not counted once it has: one after the other has room', async () => {
+    await serve({ bytesInFlight: 8 * mebibyte, totalBytesInFlight: 8 * mebibyte });
+    const session = open('client-agent');
+    for (let at = 0; at < 20; at += 1)
+      expect((await call(session, check, message, { whole: true })).grpcStatus).not.toBe(exhausted);
+  });
+});
+
 describe('a limit of calls', () => {
   it('is for calls of the wrong role, of health and of reflection, too', async () => {
     await serve({}, { requestsPerSec: 0.001, burst: 3 });

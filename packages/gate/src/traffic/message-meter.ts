@@ -7,9 +7,9 @@ const smallChunk = 1024;
  * https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md) without keeping any of it.
  */
 export class MessageMeter {
-  /** Memory that is held of the message that is not whole yet. */
+  /** Memory that is held of what is waited for: the rest of a message or, of a call of one message, its end. */
   held = 0;
-  /** Bytes that it will have; 0 where its length is not known yet, or no message has begun. */
+  /** Bytes that it will have; 0 where the length is not known yet, or nothing is waited for. */
   announced = 0;
   /** Messages that are whole. */
   whole = 0;
@@ -18,19 +18,37 @@ export class MessageMeter {
   /** True once a message came compressed. */
   compressed = false;
   readonly #prefix = Buffer.alloc(prefixBytes);
+  readonly #untilEnd: boolean;
   #prefixHave = 0;
   #missing = 0;
+  #length = 0;
+
+  /** @param untilEnd true for a call of one message, which is kept until its caller has ended: a whole one is held, too */
+  constructor(untilEnd: boolean) {
+    this.#untilEnd = untilEnd;
+  }
 
   /** True while a message has begun and is not whole. */
   get partial(): boolean {
     return this.#prefixHave > 0;
   }
 
+  /** Whether it waits for more from its caller. */
+  get isOpen(): boolean {
+    return this.partial || this.announced > 0;
+  }
+
+  /** Its caller sends no more. */
+  end(): void {
+    this.held = 0;
+    this.announced = 0;
+  }
+
   take(chunk: Buffer): void {
     for (let at = 0; at < chunk.length; ) {
       at += this.#prefixHave < prefixBytes ? this.#takePrefix(chunk, at) : this.#takeBody(chunk, at);
     }
-    if (this.partial) this.held += chunk.length < smallChunk ? chunk.buffer.byteLength : chunk.length;
+    if (this.isOpen) this.held += chunk.length < smallChunk ? chunk.buffer.byteLength : chunk.length;
   }
 
   #takePrefix(chunk: Buffer, at: number): number {
@@ -38,8 +56,9 @@ export class MessageMeter {
     this.#prefixHave += copied;
     if (this.#prefixHave < prefixBytes) return copied;
     this.compressed ||= this.#prefix[0] !== 0;
-    this.announced = this.#prefix.readUInt32BE(1);
-    this.#missing = this.announced;
+    this.#length = this.#prefix.readUInt32BE(1);
+    this.announced = this.#untilEnd ? this.announced + this.#length : this.#length;
+    this.#missing = this.#length;
     if (this.#missing === 0) this.#finish();
     return copied;
   }
@@ -53,9 +72,8 @@ export class MessageMeter {
 
   #finish(): void {
     this.whole += 1;
-    this.wholeBytes += this.announced;
-    this.held = 0;
-    this.announced = 0;
+    this.wholeBytes += this.#length;
     this.#prefixHave = 0;
+    if (!this.#untilEnd) this.end();
   }
 }

@@ -44,7 +44,7 @@ const reflectionService = '/grpc.reflection.';
 export class StreamGuard {
   readonly #options: StreamGuardOptions;
   readonly #open = new Set<Open>();
-  /** Bytes held of messages that are not whole. */
+  /** Bytes held of messages that are not whole, or whose call has not ended. */
   readonly #held = { client: 0, gate: 0, executor: 0 };
 
   constructor(options: StreamGuardOptions) {
@@ -98,16 +98,23 @@ export class StreamGuard {
     const { role } = party;
     // Whether the token is any good is for the interceptors to say; for anything else there must be a certificate.
     if (!(party.mayShowToken && hasToken && path.startsWith(clientServices))) this.#checkRole(party, path);
+    const bidirectional = path.startsWith(linkService) || path.startsWith(reflectionService);
     const open: Open = {
       stream,
       party,
-      meter: new MessageMeter(),
-      bidirectional: path.startsWith(linkService) || path.startsWith(reflectionService),
+      meter: new MessageMeter(!bidirectional),
+      bidirectional,
       due: performance.now() + this.#timeoutMs,
     };
     this.#open.add(open);
+    const release = (): void => {
+      party.announced -= open.meter.announced;
+      this.#held[role] -= open.meter.held;
+      open.meter.end();
+    };
     stream.once('end', () => {
       open.due = Number.POSITIVE_INFINITY;
+      release();
     });
     stream.on('data', (chunk: Buffer) => {
       session.body += chunk.length;
@@ -115,8 +122,7 @@ export class StreamGuard {
     });
     stream.once('close', () => {
       this.#open.delete(open);
-      party.announced -= open.meter.announced;
-      this.#held[role] -= open.meter.held;
+      release();
     });
   }
 
@@ -148,11 +154,11 @@ export class StreamGuard {
       const message = `the request has ${meter.announced} bytes; this gate takes ${maxMessageBytes}`;
       throw new CscError('MESSAGE_TOO_LARGE', message);
     }
-    if (meter.partial && party.announced > limits.bytesInFlight) {
+    if (meter.isOpen && party.announced > limits.bytesInFlight) {
       const message = `this identity has more than ${limits.bytesInFlight} bytes of requests on their way: wait for some to be answered`;
       throw limited(message);
     }
-    if (meter.partial && this.#held[party.role] > limits.totalBytesInFlight) {
+    if (meter.isOpen && this.#held[party.role] > limits.totalBytesInFlight) {
       throw limited('this gate has too much on its way from everybody: try again in a moment');
     }
   }

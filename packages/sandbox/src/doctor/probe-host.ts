@@ -43,6 +43,7 @@ export async function probeHost(options: ProbeOptions = {}): Promise<HostFacts> 
     ...findMasks(),
     seccomp: loadSeccomp(options.seccompProfile === undefined ? {} : { profileFile: options.seccompProfile }),
     cgroups: chooseMechanism(options.acceptRlimitsOnly ?? false),
+    ...(options.keptIn === undefined ? {} : { keptIn: options.keptIn }),
   };
 }
 

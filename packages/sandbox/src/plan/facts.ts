@@ -28,6 +28,8 @@ export interface HostFacts {
   readonly seccomp: SeccompFilters;
   /** "none" only where the operator has said that rlimits are enough. */
   readonly cgroups: CgroupMechanism | 'none';
+  /** Where this process keeps what later ones of its user believe, absolute: no job may write there. Absent: nowhere. */
+  readonly keptIn?: string;
 }
 
 /** The facts of one run: those of the host, and which of its job users this run has. */

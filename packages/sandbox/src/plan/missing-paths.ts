@@ -1,6 +1,6 @@
 import { posix } from 'node:path';
 import { isWithin, showPath, walkPath } from '../host/index.ts';
-import { checkCovered, checkOpenable, checkReachable } from './check-scope.ts';
+import { checkCovered, checkNotKept, checkOpenable, checkReachable } from './check-scope.ts';
 import { readDeclared, stripTree } from './glob.ts';
 import { checkCreatable } from './make-write-path.ts';
 import type { MissingPath, Resolution, ScopeRequest } from './scopes.ts';
@@ -64,6 +64,7 @@ export function findPlace(resolution: Resolution, path: string): string {
   const place = posix.join(parent ?? findDirectory(resolution, directory), posix.basename(path));
   checkOpenable(path, place);
   checkCovered(resolution, place, 'allowed_write_prefixes', path);
+  checkNotKept(resolution, place, path);
   checkReachable(resolution, place);
   if (parent !== undefined) checkCreatable(place, resolution.facts);
   resolution.missing.set(path, { place, ...chooseKind(path, resolution.request) });

@@ -116,6 +116,30 @@ describe('what a scope may be', () => {
     }
   });
 
+  it('lets nothing write where csc keeps what later runs believe: not it, above it, by a link, nor before it is there', () => {
+    tree.directory('cache/csc');
+    tree.directory('cache/npm');
+    symlinkSync('cache', join(tree.path, 'link'));
+    for (const keptIn of ['cache/csc', 'link/csc', 'cache/csc/new']) {
+      const own = { ...facts, keptIn: join(tree.path, keptIn) };
+      const write = (...paths: string[]) => toScopeRequest({ write: paths });
+      for (const path of [
+        'cache',
+        'cache/**',
+        'c*',
+        'cache/csc',
+        'link',
+        'link/csc',
+        'cache/csc/new/etc.bin',
+      ]) {
+        expect(() => resolveScopes(write(path), own)).toThrow(refusal('NOT_PERMITTED', 'cache/csc'));
+      }
+      expect(() => makeMissing(write('cache/csc/new/etc.bin'), own)).toThrow(refusal('NOT_PERMITTED', 'csc'));
+      open.push(resolveScopes(write('cache/npm'), own));
+      open.push(resolveScopes(toScopeRequest({ read: ['cache'] }), own));
+    }
+  });
+
   it('is not a socket, whose other end would be outside', async () => {
     const path = join(tree.path, 'socket');
     const server = createServer();
