@@ -47,6 +47,7 @@ import { initRepository } from '@csc-fleet/common/policy-repository';
 import { type Role, TlsSource } from '@csc-fleet/common/rpc';
 import { silentLog } from '@csc-fleet/common/service';
 import { samplePolicy } from '@csc-fleet/test-kit/cli/artifacts';
+import { freePort } from '@csc-fleet/test-kit/free-port';
 import { csc } from '@csc-fleet/test-kit/process';
 import { SmallDisk } from '@csc-fleet/test-kit/small-disk';
 import {
@@ -368,10 +369,11 @@ describe('joining', () => {
   it('makes a config of a gate that keeps its policies fresh, with the key that csc policy init makes', async () => {
     const place = join(root, 'a-gate');
     const token = await tokenFor(fresh(), { role: 'gate', labels: {}, hosts: ['localhost'] });
-    const args = ['--ca', address, '--token', token, '--dir', place, '--listen', '127.0.0.1:17443'];
+    const port = await freePort();
+    const args = ['--ca', address, '--token', token, '--dir', place, '--listen', `127.0.0.1:${port}`];
     const { stdout } = await csc(['gate', 'join', ...args]);
     expect(stdout).toContain(`made ${join(place, 'pki/gate.key')}   (a private key`);
-    expect(stdout).toContain('--gate HOST:17443');
+    expect(stdout).toContain(`--gate HOST:${port}`);
     const check = () => csc(['gate', '--config', join(place, 'gate.yaml'), '--check-config']);
     const [policy, bindings] = [join(place, 'sample.yaml'), join(place, 'bindings.yaml')];
     writeFileSync(policy, JSON.stringify({ ...samplePolicy(), name: 'sample' }));
