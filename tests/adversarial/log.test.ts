@@ -930,6 +930,16 @@ describe('a witness', () => {
     ).toMatchObject({ faults: [], cosigners: 1 });
     at = new Date(endedAt - day - 301_000);
     await expect(asAuditor(false)).rejects.toMatchObject(untimely);
+    // A host of which nothing ends before the year 9999 takes nothing from that.
+    at = new Date(endedAt);
+    const [first] = receipts;
+    if (first === undefined) throw new Error('none was exported');
+    const lying = { ...first, receipt: { ...first.receipt, ended_at: '9999-12-31T00:00:00Z' } };
+    const read: LogFiles = async (path) => {
+      const bytes = await filesIn(treeOf(own))(path);
+      return path === 'checkpoint' ? Buffer.from(witness.cosigns(String(bytes), at)) : bytes;
+    };
+    expect(await walkLog(read, { trust, receipts: [lying], now: later })).toMatchObject({ cosigners: 1 });
   });
 
   it('is asked once more where nothing comes, so that its word is of today; who does not answer then has still cosigned', async () => {

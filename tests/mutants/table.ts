@@ -828,6 +828,14 @@ const host: readonly Mutant[] = [
     red: 'is on its way still, for its identity and for all together',
   },
   {
+    name: 'one-host-that-voids-what-witnesses-say',
+    file: 'packages/common/src/tlog/covered.ts',
+    before: 'times[Math.ceil(times.length / 2) - 1]',
+    after: 'times.at(-1)',
+    tests: ['packages/common/src/tlog/covered.test.ts'],
+    red: 'is not what one host says against others',
+  },
+  {
     name: 'a-job-outside-its-cgroup',
     file: 'packages/sandbox/native/child.c',
     before: `if (fd < 0 || write(fd, "0", 1) != 1) fail("cgroup");`,

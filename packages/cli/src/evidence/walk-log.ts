@@ -3,6 +3,7 @@ import { CscError, isCscError, orThrow } from '@csc-fleet/common/errors';
 import type { ChainEntry } from '@csc-fleet/common/evidence';
 import {
   type Checkpoint,
+  CoveredTimes,
   cosignedAt,
   cosignedLately,
   cosignedSince,
@@ -84,7 +85,7 @@ export async function walkLog(
   const faults: LogFault[] = [];
   if (seen !== undefined && seen.size > checkpoint.size)
     faults.push({ kind: 'fork', message: `it had ${seen.size} entries, and has ${checkpoint.size} now` });
-  const tally = new Tally(receipts, faults);
+  const tally = new Tally(receipts, faults, now);
   try {
     await addAll(read, checkpoint, seen, tally);
   } catch (error) {
@@ -93,7 +94,7 @@ export async function walkLog(
   }
   const pending = faults.some(({ kind }) => kind === 'fork') ? 0 : tally.end(now);
   // What is false is worse than what too few have seen.
-  const when = isLive ? cosignedLately(now) : cosignedSince(tally.newest, now);
+  const when = isLive ? cosignedLately(now) : cosignedSince(tally.covered.newest, now);
   const quorum = faults.length === 0 ? (trust.quorum ?? 0) : 0;
   const { cosigned } = openCheckpoint(note, { ...trust, quorum }, when);
   const counts = { inChains: tally.inChains, ofGates: tally.ofGates, beyond: tally.beyond };
@@ -152,11 +153,12 @@ class Tally {
   inChains = 0;
   ofGates = 0;
   beyond = 0;
-  /** When the newest receipt had ended that the log has, milliseconds since the epoch. Undefined: it has none of them. */
-  newest: number | undefined;
+  /** Of the receipts that the log has. */
+  readonly covered: CoveredTimes;
 
-  constructor(receipts: readonly ChainEntry[], faults: LogFault[]) {
+  constructor(receipts: readonly ChainEntry[], faults: LogFault[], now: Date) {
     this.#faults = faults;
+    this.covered = new CoveredTimes(now);
     for (const entry of receipts) {
       this.#bySha256.set(entry.sha256, { entry, isLogged: false });
       const { executor_id, executor_epoch, sequence } = entry.receipt;
@@ -179,7 +181,8 @@ class Tally {
       if (own.isLogged) this.#fault('twice', `its entry ${index} is the receipt ${own.entry.name} once more`);
       own.isLogged = true;
       this.inChains += 1;
-      this.newest = Math.max(this.newest ?? 0, Date.parse(own.entry.receipt.ended_at));
+      const { owner, receipt } = own.entry;
+      this.covered.add(owner ?? receipt.executor_id ?? '', receipt.ended_at);
       return;
     }
     const range = this.#ranges.get(chainName(executor, executor_epoch));

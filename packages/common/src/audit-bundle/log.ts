@@ -1,6 +1,7 @@
 import { CscError, isCscError, orThrow } from '../errors/index.ts';
 import type { ChainEntry } from '../evidence/index.ts';
 import {
+  CoveredTimes,
   cosignedAt,
   cosignedSince,
   isSame,
@@ -103,7 +104,7 @@ export async function checkLog(
         `the entries that are here are not those of its checkpoint of ${size}`,
       );
     // A bundle is of its time: who has cosigned its log is judged by what that vouches for, and not by how old it is now.
-    const when = cosignedSince(tally.newest, span.now);
+    const when = cosignedSince(tally.covered.newest, span.now);
     const opened = trust === undefined ? undefined : openCheckpoint(note, trust, when);
     const counts = tally.end();
     return {
@@ -148,11 +149,13 @@ class Tally {
   #number = 0;
   #included = 0;
   #beyond = 0;
-  #newest: number | undefined;
+  /** Of the receipts that it has. */
+  readonly covered: CoveredTimes;
 
   constructor(receipts: readonly ChainEntry[], span: BundleSpan, isWhole: boolean, faults: Faults) {
     this.#bySha256 = new Map(receipts.map((entry) => [entry.sha256, { entry, isLogged: false }]));
     this.#span = span;
+    this.covered = new CoveredTimes(span.now);
     this.#isWhole = isWhole;
     this.#faults = faults;
     this.#isFiltered = Object.keys(span.asked).some((it) => it !== 'since' && it !== 'until');
@@ -169,7 +172,8 @@ class Tally {
         this.#fault('log', `the entry ${index} of the log is the receipt ${own.entry.name} once more`);
       else {
         this.#included += 1;
-        this.#newest = Math.max(this.#newest ?? 0, Date.parse(own.entry.receipt.ended_at));
+        const { owner, receipt } = own.entry;
+        this.covered.add(owner ?? receipt.executor_id ?? '', receipt.ended_at);
       }
       own.isLogged = true;
       return;
@@ -181,11 +185,6 @@ class Tally {
         'missing',
         `the log has the receipt ${sequence ?? '?'} of ${executor} (execution ${id}, sha256 ${sha256}), and it is not here`,
       );
-  }
-
-  /** When the newest receipt that it has had ended, milliseconds since the epoch. Undefined: it has none. */
-  get newest(): number | undefined {
-    return this.#newest;
   }
 
   // What was asked for begins with the first record of the audit; where no end was asked for, it goes on to the end of the log.

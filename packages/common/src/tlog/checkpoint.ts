@@ -116,7 +116,7 @@ export function cosignedLately(now: Date): CosignedIn {
 /**
  * For who looks at evidence, whenever: the same, by what it vouches for. That is of hosts, whose clocks may be wrong: by less than a
  * day, none makes the word of a witness void.
- * @param covered when the newest receipt that it is to vouch for had ended, milliseconds since the epoch. Undefined: there is none
+ * @param covered as `CoveredTimes` has it
  */
 export function cosignedSince(covered: number | undefined, now: Date): CosignedIn {
   return toCosignedIn(covered ?? maxCosignatureAgeMs + cosignatureToleranceMs, now);

@@ -21,6 +21,7 @@ export {
   signCheckpoint,
   toLogTrust,
 } from './checkpoint.ts';
+export { CoveredTimes } from './covered.ts';
 export { type FilledTile, TreeEdge } from './edge.ts';
 export { formatEntry, type LogEntry, logEntrySchema, maxLogEntryBytes, parseEntry } from './entry.ts';
 export {
