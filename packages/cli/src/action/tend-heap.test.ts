@@ -24,6 +24,10 @@ console.log(flags[1] === flags[3] && flags[1] !== flags[2]);
 `;
 
 it('has V8 save memory while there is little to do, and no longer', () => {
-  const said = execFileSync(process.execPath, ['--input-type=module', '-e', program], { encoding: 'utf8' });
+  const said = execFileSync(process.execPath, ['--input-type=module', '-e', program], {
+    encoding: 'utf8',
+    // For what never comes.
+    timeout: 20_000,
+  });
   expect(said).toBe('true\n');
 });
