@@ -396,6 +396,14 @@ describe('evidence and output that nobody between has to be trusted with', () =>
     const [bundle, keys] = [join(fleet.directory, 'bundle'), join(fleet.directory, 'build-1.json')];
     const config = join(fleet.directory, 'executor-build-1.yaml');
     expect((await fleet.csc(['executor', 'keys', '--config', config, '--export', keys])).code).toBe(0);
+    const uncertified = [
+      '--fleet-ca',
+      join(fleet.pki, 'ca.pem'),
+      '--out',
+      join(fleet.directory, 'uncertified'),
+    ];
+    const without = await fleet.csc(['audit', 'bundle', '--since', '1h', ...uncertified]);
+    expect([without.code, without.stderr]).toEqual([1, expect.stringContaining('give others with --keys')]);
     const made = await fleet.csc(['audit', 'bundle', '--since', '1h', '--keys', keys, '--out', bundle]);
     expect(made).toMatchObject({ code: 0, stdout: expect.stringContaining('its manifest is sha256:') });
     const { policy_sha256: policy = '' } = await receiptOf(await newest());

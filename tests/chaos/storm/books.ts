@@ -266,7 +266,7 @@ async function auditByCsc({ fleet, dataDir }: Scene, restSec: number, wrong: Wro
   for (const host of hosts) {
     const args = [
       ...['audit', 'verify', join(fleet.directory, `receipts-${host}`)],
-      ...['--executor-keys', join(fleet.directory, `keys-${host}.json`)],
+      ...['--keys', join(fleet.directory, `keys-${host}.json`)],
       ...['--log', join(log, 'tree'), '--log-vkey', join(log, 'log.vkey'), '--witness-vkey', witness],
       ...['--remember', join(fleet.directory, 'audited-logs.json')],
     ];

@@ -91,6 +91,10 @@ const adviceByOpening: readonly (readonly [opening: string, advice: string])[] =
     'leave --unsigned out; csc login prints what the owners must have added to bindings.yaml',
   ],
   [
+    openings.sealedTo,
+    'read it where csc submit --seal ran, which keeps the key ($XDG_STATE_HOME/csc/seal-keys), or give --seal-key FILE; --output --raw gives the sealed bytes',
+  ],
+  [
     openings.otherCa,
     'give --ca the address that csc ca serve listens on (port 7444 where nothing else was said), not the gate’s',
   ],

@@ -407,6 +407,14 @@ describe('csc approve at a terminal', () => {
 
   it('a rejection ends it, with its reason', async () => {
     const { executionId, hash } = await submit();
+    // Without a reason it is the submitter's own, and theirs alone.
+    for (const named of [executionId, executionId.slice(0, 8)]) {
+      const forgot = await fleet.csc(['reject', named], { as: 'bob' });
+      expect([forgot.code, forgot.stderr]).toEqual([
+        1,
+        expect.stringContaining('says no with --reason TEXT'),
+      ]);
+    }
     const { screen } = await onTerminal(
       'bob',
       ['reject', executionId, '--reason', 'not on a Friday'],

@@ -208,7 +208,7 @@ an admin or an auditor, or from a copy of its files (log/tree of the gate's data
 Exit codes: 0 all is well, 1 something is not, 69 it cannot be known: there is no log, or too few witnesses have cosigned it.
 
 Examples:
-  $ csc audit verify exported --fleet-ca fleet-ca.pem --log-vkey gate.vkey --gate gate.example.org:7443 --pki pki --as alice
+  $ csc audit verify exported --fleet-ca fleet-ca.pem --log-vkey gate.vkey --gate gate.example.org:7443 --pki pki --as auditor
   $ csc audit verify exported --fleet-ca fleet-ca.pem --log-vkey gate.vkey --log tree --witness-vkey witness.vkey
 `;
 
@@ -221,7 +221,12 @@ function defineVerify(audit: Command): void {
     .option('--log <dir>', 'a copy of the log’s files, instead of a gate')
     .option('--fleet-ca <file>', 'CA of executors’ receipt keys, PEM')
     .option(...trustDomainOption)
-    .option('--executor-keys <file>', 'executors’ keys, of csc executor keys --export, instead of --fleet-ca')
+    .option(
+      '--keys <file>',
+      'executors’ keys, of csc executor keys --export, instead of --fleet-ca; repeatable',
+      append,
+      [],
+    )
     .option('--owners-root <file>', 'root.json that hosts pin: with --log-of')
     .option('--remember <file>', 'what was verified before (default: $XDG_STATE_HOME/csc/audited-logs.json)')
     .option('--json', 'print the result as JSON')

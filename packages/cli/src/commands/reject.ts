@@ -1,4 +1,4 @@
-import { CscError } from '@csc-fleet/common/errors';
+import { CscError, isCscError } from '@csc-fleet/common/errors';
 import { ExecutionState } from '@csc-fleet/common/messages';
 import type { Command } from 'commander';
 import { act } from '../action/act.ts';
@@ -58,8 +58,8 @@ async function rejectExecution(
   options: GateOptions & { readonly yes?: true },
 ): Promise<number> {
   using client = connectGate(options);
-  const executionId = await resolveExecution(client, named);
-  const { execution, decision } = await client.getExecution(executionId);
+  const executionId = await ofOwn(resolveExecution(client, named));
+  const { execution, decision } = await ofOwn(client.getExecution(executionId));
   if (execution.state !== ExecutionState.AWAITING_APPROVAL) {
     const message = `execution ${execution.executionId} is ${stateName(execution.state)} and waits for no approval: csc cancel ends what runs`;
     throw new CscError('APPROVAL_INVALID', message);
@@ -74,4 +74,15 @@ async function rejectExecution(
   const ended = await client.cancel(executionId);
   note(plainLine(`csc: rejected; execution ${ended.executionId} is ${stateName(ended.state)}`));
   return exitCodes.ok;
+}
+
+// Whoever is asked about it has it under approvals alone: here it is as if it were not there.
+async function ofOwn<T>(answer: Promise<T>): Promise<T> {
+  try {
+    return await answer;
+  } catch (cause) {
+    if (!isCscError(cause, 'EXECUTION_UNKNOWN')) throw cause;
+    const message = `${cause.message}; who is asked about what another has submitted says no with --reason TEXT`;
+    throw new CscError('EXECUTION_UNKNOWN', message, { cause });
+  }
 }

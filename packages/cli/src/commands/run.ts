@@ -195,7 +195,9 @@ async function show(result: LocalRunResult, presenter: Presenter, showing: Showi
 async function tellWithheld({ decision }: LocalRunResult, { error }: Withheld): Promise<void> {
   if (error !== undefined) note(describeError(error));
   else if (decision !== undefined) {
-    await writeOut(`${describeDecision(toDecisionView(decision), createPaint(process.stdout))}\n`);
+    // Its one policy is a file, and there is no other to be named.
+    const { policyProfile: _, ...view } = toDecisionView(decision);
+    await writeOut(`${describeDecision(view, createPaint(process.stdout))}\n`);
   }
 }
 

@@ -61,7 +61,7 @@ describe('the log of receipts', () => {
       'audit',
       'verify',
       exported,
-      '--executor-keys',
+      '--keys',
       keys,
       '--log',
       join(tree, 'tree'),
@@ -72,6 +72,15 @@ describe('the log of receipts', () => {
     expect([well.code, well.stdout]).toEqual([
       0,
       expect.stringMatching(/^VALID\n {2}log csc\.local\/gate\/gate: [1-9]/),
+    ]);
+    // An option that an error names must be one of the command.
+    const certified = audit.map((it) =>
+      it === '--keys' ? '--fleet-ca' : it === keys ? join(fleet.pki, 'ca.pem') : it,
+    );
+    const uncertified = await fleet.csc(certified);
+    expect([uncertified.code, uncertified.stdout]).toEqual([
+      1,
+      expect.stringMatching(/brings no certificate .*verify it with --keys/),
     ]);
     // Which log and which witnesses the owners say, in what verifies by their root alone.
     const owners = new TestRepository(join(fleet.directory, 'owners'));

@@ -1,6 +1,6 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
-import { CscError, orThrow } from '@csc-fleet/common/errors';
+import { CscError, openings, orThrow } from '@csc-fleet/common/errors';
 import { makeDirectory, readBoundedFile } from '@csc-fleet/common/files';
 import { idOfSealKey, makeSealKey, parseSealKey, type SealKey, type SealKeys } from '@csc-fleet/common/seal';
 import { defaultStateDir, writeFileWhole } from '../files/write-file.ts';
@@ -34,7 +34,7 @@ export function sealKeysIn(env: NodeJS.ProcessEnv, given: string | undefined): S
     const key = readSealKey(given);
     const own = idOfSealKey(key);
     if (own === keyId) return key;
-    const what = `the output is sealed to the key ${keyId}, and ${given} (--seal-key) holds ${own}`;
+    const what = `${openings.sealedTo}${keyId}, and ${given} (--seal-key) holds ${own}`;
     const hint = hasKept ? ': leave --seal-key out, as csc has kept the right one here' : '';
     throw new CscError('SEAL_INVALID', `${what}${hint}`);
   };

@@ -295,6 +295,10 @@ async function addEach(contents: Contents, client: GateClient, ids: Iterable<str
 
 // Whoever reads the audit as an admin alone gets no receipt but their own.
 async function reportReaders({ leftOut }: Contents, client: GateClient): Promise<void> {
+  if (leftOut.some(({ code }) => code === 'KEY_UNKNOWN'))
+    note(
+      'csc: --fleet-ca knows the keys of receipts that bring a certificate of it; give others with --keys, beside it: csc executor keys --export writes them on each host',
+    );
   if (!leftOut.some(({ code }) => code === 'EXECUTION_UNKNOWN')) return;
   const principal = await client.principal();
   note(

@@ -60,7 +60,7 @@ function toLines({ name, chained, chainedJson }: Verified, format: 'dsse' | 'jso
 async function* readNamed(what: readonly string[], options: ExportOptions): AsyncGenerator<Verified> {
   const files = what.filter((it) => existsSync(it));
   if (files.length > 0) {
-    const trust = { ringFor: readOneTrust(options, '--keys'), trustDomains: options.trustDomain };
+    const trust = { ringFor: readOneTrust(options), trustDomains: options.trustDomain };
     let fleet: string | undefined;
     for (const path of files)
       for await (const { owner, ...verified } of readFiles(path, trust)) {

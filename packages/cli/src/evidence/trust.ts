@@ -91,15 +91,12 @@ export function readTrustFiles({ fleetCa, keys }: TrustFiles): Trust {
   };
 }
 
-/**
- * The same where one of them must be named, and not both. Throws CONFIG_INVALID otherwise.
- * @param flag of the key ring files
- */
-export function readOneTrust(files: TrustFiles, flag: string): RingFor {
+/** The same where one of them must be named, and not both. Throws CONFIG_INVALID otherwise. */
+export function readOneTrust(files: TrustFiles): RingFor {
   if ((files.fleetCa === undefined) === (files.keys.length === 0))
     throw new CscError(
       'CONFIG_INVALID',
-      `receipts of files are verified with ${flag} or --fleet-ca: give one of them`,
+      'receipts of files are verified with --keys or --fleet-ca: give one of them',
     );
   return ringBy(readTrustFiles(files));
 }

@@ -19,8 +19,8 @@ import { type LogFiles, type WalkedLog, walkRemembered } from './walk-log.ts';
 export interface VerifyAuditOptions extends Omit<GateOptions, 'keys' | 'fleetCa'> {
   /** A directory with the tree of a log. Absent: the gate is asked. */
   readonly log?: string;
-  /** A key ring file, or else the fleet's CA. */
-  readonly executorKeys?: string;
+  /** Key ring files, or else the fleet's CA. */
+  readonly keys: readonly string[];
   readonly fleetCa?: string;
   /** Whose executors count. Absent: those of one. */
   readonly trustDomain?: readonly string[];
@@ -34,9 +34,7 @@ export async function verifyAudit(dir: string, options: VerifyAuditOptions): Pro
   const demanded = await findDemandedLog(options);
   if (demanded === undefined)
     throw new CscError('CONFIG_INVALID', 'it is not said whose log: give --log-vkey, or --log-of');
-  const { executorKeys, fleetCa } = options;
-  const keys = executorKeys === undefined ? [] : [executorKeys];
-  const ringFor = readOneTrust({ fleetCa, keys }, '--executor-keys');
+  const ringFor = readOneTrust(options);
   const { entries, faults: unsound } = await openReceipts(dir, ringFor, options.trustDomain);
   const faults = [...unsound, ...judgeChains(entries, options.trustDomain).faults];
   using source = openSource(options);

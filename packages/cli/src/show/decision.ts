@@ -6,6 +6,8 @@ export interface DecisionView {
   readonly reasons: readonly string[];
   readonly findings: readonly FindingView[];
   readonly contractSha256: string;
+  /** The policy that a gate has decided by, of those that its caller may use. Absent: it was named as a file. */
+  readonly policyProfile?: string;
 }
 
 interface FindingView {
@@ -61,6 +63,11 @@ function whatToDo(view: DecisionView, executionId: string | undefined): string[]
     if (view.findings.some(({ reasonCode }) => reasonCode === 'EMERGENCY_DENY_ALL'))
       return [
         'What to do: ask the owners of the fleet, who have stopped this, whatever the contract asks for.',
+      ];
+    // Whoever names no profile is judged by the first of theirs, and cannot know that by the findings.
+    if (view.policyProfile !== undefined && view.policyProfile !== '')
+      return [
+        `What to do: ask for less than the policy ${plainLine(view.policyProfile)} allows, by which this was decided, or use another of yours (--profile NAME; csc profiles shows them), or ask its owner for more.`,
       ];
     return ['What to do: ask for less in the contract, or ask the policy’s owner for more.'];
   }

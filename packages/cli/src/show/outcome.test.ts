@@ -183,4 +183,12 @@ describe('a decision', () => {
   ])('of %s says what to do about it', (reasonCode, advice) => {
     expect(describeDecision(view(reasonCode), plain)).toContain(advice);
   });
+
+  it('of a gate names the policy, and that others may be used', () => {
+    const ofGate = { ...view('CWD_NOT_ALLOWED'), policyProfile: 'inspect' };
+    expect(describeDecision(ofGate, plain)).toMatch(/policy inspect allows.*--profile NAME; csc profiles/);
+    expect(describeDecision({ ...ofGate, policyProfile: '' }, plain)).not.toContain('--profile');
+    const stopped = { ...view('EMERGENCY_DENY_ALL'), policyProfile: 'inspect' };
+    expect(describeDecision(stopped, plain)).not.toContain('--profile');
+  });
 });

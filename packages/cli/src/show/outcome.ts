@@ -67,9 +67,9 @@ function describeContradiction(said: string, paint: Paint): string {
 /** A gate's decision as `csc check` shows decisions. */
 export function toDecisionView(decision: Decision): DecisionView {
   const verdicts = { [Verdict.ALLOW]: 'allow', [Verdict.NEEDS_APPROVAL]: 'needs_approval' } as const;
-  const { verdict, reasons, findings, contractSha256 } = decision;
+  const { verdict, reasons, findings, contractSha256, policyProfile } = decision;
   const known = verdict === Verdict.ALLOW || verdict === Verdict.NEEDS_APPROVAL ? verdicts[verdict] : 'deny';
-  return { verdict: known, reasons, findings, contractSha256 };
+  return { verdict: known, reasons, findings, contractSha256, policyProfile };
 }
 
 /** A decision that people are to agree to, and how its submitter waits for them. */

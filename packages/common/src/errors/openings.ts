@@ -8,5 +8,6 @@ export const openings = {
   submissionMissing: 'the submission was refused: none came',
   notAnApprover: 'this is for approvers, ',
   notAsked: 'no group of ',
+  sealedTo: 'the output is sealed to the key ',
   otherCa: 'it is not the CA that the token is of ',
 } as const;

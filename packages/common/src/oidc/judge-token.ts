@@ -80,11 +80,12 @@ function checkAudience(aud: JsonValue | undefined, issuer: Issuer, context: Toke
   }
   const wanted = tokenAudience(context.trustDomain, context.publicKey);
   if (only.length === wanted.length && timingSafeEqual(Buffer.from(only), Buffer.from(wanted))) return;
-  const domain = `csc:${context.trustDomain}:`;
+  // Whole, as whoever asks an issuer for tokens by hand has it from nowhere else.
+  const due = `ask for a token of the audience ${wanted}`;
   throw refusedToken(
-    only.startsWith(domain)
-      ? 'its audience (aud) names another key than the one that signed: it was made for somebody else'
-      : `its audience (aud) is not of ${domain}KEY: it was made for something else`,
+    only.startsWith(`csc:${context.trustDomain}:`)
+      ? `its audience (aud) names another key than the one that signed: it was made for somebody else: ${due}`
+      : `its audience (aud) names no key and no fleet, or another fleet: it was made for something else: ${due}`,
   );
 }
 

@@ -172,6 +172,9 @@ describe('a token', () => {
     await nobody({ sub: undefined });
     await nobody({ aud: [aud, aud] });
     await nobody({ aud: aud.toUpperCase() });
+    // Whoever asks an issuer by hand learns here what for.
+    for (const other of ['csc', 'csc:csc.local:0', 'csc:other.local:0'])
+      expect(await judge(await issuer.sign({ ...claims, aud: other }))).toContain(`the audience ${aud}`);
     await nobody({ iss: `${issuer.url}/` });
   });
 

@@ -1,5 +1,5 @@
 import type { RecipientContext } from 'hpke';
-import { CscError } from '../errors/index.ts';
+import { CscError, openings } from '../errors/index.ts';
 import {
   encapsulatedLength,
   headerLength,
@@ -76,7 +76,7 @@ async function openHeader(header: Buffer, keys: SealKeys, stream: SealedStream):
   if (own === undefined)
     throw new CscError(
       'KEY_UNKNOWN',
-      `the output is sealed to the key ${keyId}, which is not here: give --seal-key FILE`,
+      `${openings.sealedTo}${keyId}, which is not here: give --seal-key FILE`,
     );
   const suite = await loadSuite();
   try {
