@@ -836,6 +836,14 @@ const host: readonly Mutant[] = [
     red: 'is not what one host says against others',
   },
   {
+    name: 'a-stop-that-waits-for-no-call',
+    file: `${gate}/traffic/guard-server.ts`,
+    before: 'await over;',
+    after: 'void over;',
+    tests: [`${gate}/rpc/wire.test.ts`],
+    red: 'waits for a call that is under way',
+  },
+  {
     name: 'a-job-outside-its-cgroup',
     file: 'packages/sandbox/native/child.c',
     before: `if (fd < 0 || write(fd, "0", 1) != 1) fail("cgroup");`,

@@ -483,6 +483,30 @@ describe('stopping', () => {
     expect(fromServiceError(await ended).code).toBe('DRAINING');
   });
 
+  it('waits for a call that is under way: what that needs is closed then', async () => {
+    const begun = Promise.withResolvers<void>();
+    const letGo = Promise.withResolvers<void>();
+    const getKeys: Gate['methods']['getKeys'] = async (call) => {
+      begun.resolve();
+      await letGo.promise;
+      return test.gate.methods.getKeys(call);
+    };
+    const busy = await ServedGate.start({ ...test.gate, methods: { ...test.gate.methods, getKeys } }, pki);
+    const client = busy.client('client-agent');
+    const seen: string[] = [];
+    const ended = outcome(ask<GetKeysResponse>((done) => client.getKeys({ keyIds: [] }, done)));
+    await begun.promise;
+    const stopped = busy.server.stop(patience).then(() => seen.push('stopped'));
+    // Long enough for a server that waits for nothing.
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    seen.push('let go');
+    letGo.resolve();
+    expect(await ended).toBe('done');
+    await stopped;
+    expect(seen).toEqual(['let go', 'stopped']);
+    client.close();
+  });
+
   it('cuts off what is still open after a while', async () => {
     const begun = Promise.withResolvers<void>();
     const getKeys: Gate['methods']['getKeys'] = () => {

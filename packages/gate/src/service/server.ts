@@ -49,7 +49,7 @@ export interface GateServer {
   readonly port: number;
   /** What waits in memory for clients that do not read it. */
   readonly unread: Pick<Unread, 'bytes' | 'most'>;
-  /** Takes no new calls, ends streams with DRAINING, and cuts off what is still open after `graceMs`. */
+  /** Takes no new calls, ends streams with DRAINING, waits for calls, and cuts off what is still open after `graceMs`. */
   stop(graceMs: number): Promise<void>;
 }
 
@@ -141,10 +141,11 @@ export function toAddress(listen: string, port: number): string {
   return `${listen.slice(0, listen.lastIndexOf(':'))}:${port}`;
 }
 
-function shutDown(server: Server, guarded: GuardedServer, graceMs: number): Promise<void> {
-  return new Promise((resolve) => {
-    // Not forceShutdown: without channelz, grpc-js 1.14 does not know its sessions there, and leaves them open.
-    guarded.drain(graceMs);
+async function shutDown(server: Server, guarded: GuardedServer, graceMs: number): Promise<void> {
+  // Not forceShutdown: without channelz, grpc-js 1.14 does not know its sessions there, and leaves them open. Nor is
+  // tryShutdown enough: it waits for no session that is being closed already.
+  await guarded.drain(graceMs);
+  await new Promise<void>((resolve) => {
     server.tryShutdown(() => resolve());
   });
 }

@@ -38,8 +38,8 @@ export interface GuardOptions {
 export interface GuardedServer {
   /** Resolves to the port. */
   listen(host: string, port: number): Promise<number>;
-  /** Takes nobody new, lets calls end, and cuts off what is open after `graceMs`. */
-  drain(graceMs: number): void;
+  /** Takes nobody new, lets calls end, and cuts off what is open after `graceMs`. Resolves when no connection is open. */
+  drain(graceMs: number): Promise<void>;
 }
 
 const lookEveryMs = 1_000;
@@ -83,10 +83,12 @@ export function guardServer(
   }, lookEveryMs).unref();
   return {
     listen: (host, port) => doorway.listen(host, port),
-    drain: (graceMs) => {
+    drain: async (graceMs) => {
       clearInterval(timer);
       doorway.close();
+      const over = sessions.over();
       injector.drain(graceMs);
+      await over;
     },
   };
 }

@@ -28,6 +28,7 @@ export interface GuardedSession {
 export class SessionGuard {
   readonly #parties: Parties;
   readonly #sessions = new Map<ServerHttp2Session, GuardedSession>();
+  #isOver = false;
 
   constructor(parties: Parties) {
     this.#parties = parties;
@@ -40,6 +41,10 @@ export class SessionGuard {
 
   enter(session: ServerHttp2Session): void {
     session.on('error', () => undefined);
+    if (this.#isOver) {
+      session.destroy();
+      return;
+    }
     const party = this.#parties.enter(session);
     if (party === undefined) {
       endSession(session);
@@ -55,6 +60,13 @@ export class SessionGuard {
     };
     bound('ping', pings);
     bound('remoteSettings', settings);
+  }
+
+  /** Takes no more connections. Resolves when all that there are have closed. */
+  async over(): Promise<void> {
+    this.#isOver = true;
+    const closed = (it: ServerHttp2Session) => new Promise((resolve) => it.once('close', resolve));
+    await Promise.all([...this.#sessions.keys()].map(closed));
   }
 
   /** Ends connections on which far more came than calls account for. Once a second. */
