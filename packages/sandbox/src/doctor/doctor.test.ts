@@ -36,6 +36,7 @@ describe('diagnose', () => {
     expect((await diagnose({ runAs: 'csc-no-such-account' })).at(-1)).toMatchObject({
       name: 'job-user',
       ok: false,
+      remedy: expect.stringMatching(/useradd --system .*, or to auto/),
     });
   });
 

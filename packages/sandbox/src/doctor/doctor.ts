@@ -88,7 +88,9 @@ async function tryProbe(options: DoctorOptions): Promise<{ facts?: HostFacts; ch
   } catch (error) {
     // A file that the config names and that cannot be used is no fault of the host.
     if (!isCscError(error, 'SANDBOX_UNAVAILABLE')) throw error;
-    return { check: failed('job-user', toText(error), 'set run_as to an account made for jobs') };
+    const remedy =
+      'set run_as to an account made for jobs (useradd --system --shell /usr/sbin/nologin csc-job makes one), or to auto';
+    return { check: failed('job-user', toText(error), remedy) };
   }
 }
 

@@ -152,7 +152,9 @@ function findUser(runAs: Exclude<RunAs, RunAsPool | { auto: true }>, users: read
     return users.find((account) => account.uid === runAs.uid && account.gid === runAs.gid) ?? runAs;
   const account = users.find(({ name }) => name === runAs);
   if (account !== undefined) return account;
-  throw unavailable(`run_as names ${runAs}, which is not in /etc/passwd; give its uid and gid instead`);
+  throw unavailable(
+    `run_as names ${runAs}, which is not in /etc/passwd: where it comes from elsewhere (LDAP), give its uid and gid`,
+  );
 }
 
 /** Reads /etc/passwd and /etc/group (passwd(5), group(5)). */
