@@ -1,5 +1,5 @@
 import { readFileSync } from 'node:fs';
-import { type ClientHttp2Session, connect as connectHttp2 } from 'node:http2';
+import { type ClientHttp2Session, connect as connectHttp2, constants } from 'node:http2';
 import { connect as connectTcp } from 'node:net';
 import { ServedGate, TestPki } from '@csc-fleet/test-kit/gate/served-gate';
 import { TestGate } from '@csc-fleet/test-kit/gate/test-gate';
@@ -183,6 +183,23 @@ describe('a whole message whose call does not end', () => {
     const session = open('client-agent');
     for (let at = 0; at < 20; at += 1)
       expect((await call(session, check, message, { whole: true })).grpcStatus).not.toBe(exhausted);
+  });
+});
+
+describe('an answer that nobody reads', () => {
+  it.each(['application/grpc', 'application/grpc+json'])('is not kept for ever: %s', async (contentType) => {
+    await serve({ messageTimeoutSec: 0.2 });
+    const session = open('client-agent');
+    session.settings({ initialWindowSize: 0 });
+    await new Promise((resolve) => session.ping(resolve));
+    const stream = session.request({
+      ...{ ':method': 'POST', ':path': '/csc.gate.v1.Gate/GetStatus' },
+      'content-type': contentType,
+    });
+    stream.on('error', () => undefined).resume();
+    stream.end(toMessage());
+    await new Promise((resolve) => stream.once('close', resolve));
+    expect(stream.rstCode).toBe(constants.NGHTTP2_ENHANCE_YOUR_CALM);
   });
 });
 

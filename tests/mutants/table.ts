@@ -836,6 +836,14 @@ const host: readonly Mutant[] = [
     red: 'is not what one host says against others',
   },
   {
+    name: 'an-answer-that-waits-for-ever',
+    file: `${gate}/traffic/stream-guard.ts`,
+    before: 'return open.takenBy <= now;',
+    after: 'return false;',
+    tests: ['tests/adversarial/flood.test.ts'],
+    red: 'is not kept for ever',
+  },
+  {
     name: 'a-stop-that-waits-for-no-call',
     file: `${gate}/traffic/guard-server.ts`,
     before: 'await over;',

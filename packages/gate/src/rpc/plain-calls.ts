@@ -44,6 +44,12 @@ export function servePlainCalls(
   };
 }
 
+/** The paths of the unary methods of these services. */
+export function unaryPaths(services: readonly ServiceDefinition[]): ReadonlySet<string> {
+  const methods = services.flatMap((it) => Object.values(it));
+  return new Set(methods.flatMap((it) => (it.requestStream || it.responseStream ? [] : [it.path])));
+}
+
 const timeoutHeader = 'grpc-timeout';
 const timeout = /^(\d{1,8})([HMSmun])$/;
 const unitMs: Readonly<Record<string, number>> = {

@@ -22,7 +22,7 @@ import {
 } from '../rpc/gate-service.ts';
 import { HealthService } from '../rpc/health-service.ts';
 import { linkService, serveLink } from '../rpc/link-service.ts';
-import { servePlainCalls } from '../rpc/plain-calls.ts';
+import { servePlainCalls, unaryPaths } from '../rpc/plain-calls.ts';
 import { addReflection } from '../rpc/reflection.ts';
 import { Unread } from '../rpc/writing.ts';
 import { type GuardedServer, guardServer } from '../traffic/guard-server.ts';
@@ -98,6 +98,7 @@ export async function startServer(gate: Gate, settings: ServerSettings): Promise
     trustDomain,
     log,
     serve: servePlainCalls(forClients),
+    oneAnswer: unaryPaths([...forClients.map(([definition]) => definition), linkService]),
     ...(settings.peers === undefined ? {} : { peers: settings.peers }),
   });
   const port = await bind(guarded, settings.listen);

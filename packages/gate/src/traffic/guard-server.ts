@@ -32,6 +32,8 @@ export interface GuardOptions {
   readonly peers?: Log;
   /** Given each stream that is let in before gRPC is: true where it serves it. */
   readonly serve: (stream: ServerHttp2Stream, headers: IncomingHttpHeaders) => boolean;
+  /** Paths of the methods with one answer. */
+  readonly oneAnswer: ReadonlySet<string>;
 }
 
 /** The guarded ways into a gRPC server. */
@@ -55,14 +57,22 @@ const lookEveryMs = 1_000;
  */
 export function guardServer(
   server: Server,
-  { credentials, limits, trustDomain, tokens, log, peers = silentLog, serve }: GuardOptions,
+  { credentials, limits, trustDomain, tokens, log, peers = silentLog, serve, oneAnswer }: GuardOptions,
 ): GuardedServer {
   const injector: ConnectionInjector = server.createConnectionInjector(credentials);
   const http2 = http2ServerOf(server);
   const { traffic, maxMessageBytes } = limits;
   const parties = new Parties(limits, traffic, tokens);
   const sessions = new SessionGuard(parties);
-  const streams = new StreamGuard({ parties, sessions, limits: traffic, maxMessageBytes, trustDomain, log });
+  const streams = new StreamGuard({
+    parties,
+    sessions,
+    limits: traffic,
+    maxMessageBytes,
+    trustDomain,
+    log,
+    oneAnswer,
+  });
   const handshakes = new HandshakeLog(peers);
   http2.on('tlsClientError', (error: Error, socket: TLSSocket) => handshakes.failed(error, socket));
   http2.prependListener('session', (session: ServerHttp2Session) => {

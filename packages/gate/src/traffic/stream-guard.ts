@@ -13,8 +13,12 @@ interface Open {
   readonly meter: MessageMeter;
   /** Its caller goes on sending for as long as it likes. */
   readonly bidirectional: boolean;
+  /** Its answer is one message, which is written as a whole. */
+  readonly oneAnswer: boolean;
   /** When (monotonic milliseconds) what has begun must be whole; Infinity where nothing has. */
   due: number;
+  /** The same of when its whole answer must be taken; absent where that is not written yet. */
+  takenBy?: number;
 }
 
 export interface StreamGuardOptions {
@@ -26,10 +30,15 @@ export interface StreamGuardOptions {
   /** The gate's own, and the only one that callers may be of. */
   readonly trustDomain: string;
   readonly log: ErrorLog;
+  /** Paths of the methods with one answer. */
+  readonly oneAnswer: ReadonlySet<string>;
 }
 
 // A message costs its caller a call for each of these: parsing, hashing and judging take the longer the longer it is.
 const bytesPerCall = 64 * 1024;
+
+// What leaves may take so many times as long as what comes: an answer may have 8 MiB.
+const answerTimeouts = 6;
 
 // Gate, and Fleet, whose calls are counted like any other.
 const clientServices = '/csc.gate.v1.';
@@ -69,15 +78,27 @@ export class StreamGuard {
     }
   }
 
-  /** Ends the calls whose message has not become whole in time. Once a second. */
+  /** Ends the calls whose message has not become whole, or whose answer is not taken, in time. Once a second. */
   look(): void {
     const now = performance.now();
     for (const open of this.#open) {
+      if (this.#isLeftUnread(open, now)) {
+        this.#refuse(open.stream, open.party, limited('the answer was not read in time'));
+        continue;
+      }
       if (open.due > now) continue;
       // The gate itself does not read on, as its disk is busy: the caller may be sending as fast as it can.
       if (open.stream.isPaused()) open.due = now + this.#timeoutMs;
       else this.#refuse(open.stream, open.party, tooSlow(this.#options.limits.messageTimeoutSec));
     }
+  }
+
+  // It lies in memory until then, however long its caller goes on without reading it. Of a stream little does, and people may
+  // read that slowly.
+  #isLeftUnread(open: Open, now: number): boolean {
+    if (!open.oneAnswer || !open.stream.headersSent) return false;
+    open.takenBy ??= now + answerTimeouts * this.#timeoutMs;
+    return open.takenBy <= now;
   }
 
   get #timeoutMs(): number {
@@ -104,6 +125,7 @@ export class StreamGuard {
       party,
       meter: new MessageMeter(!bidirectional),
       bidirectional,
+      oneAnswer: this.#options.oneAnswer.has(path),
       due: performance.now() + this.#timeoutMs,
     };
     this.#open.add(open);
