@@ -1,6 +1,8 @@
+import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { type ClientHttp2Session, connect as connectHttp2, constants } from 'node:http2';
 import { connect as connectTcp } from 'node:net';
+import { setTimeout as delay } from 'node:timers/promises';
 import { ServedGate, TestPki } from '@csc-fleet/test-kit/gate/served-gate';
 import { TestGate } from '@csc-fleet/test-kit/gate/test-gate';
 import { status } from '@grpc/grpc-js';
@@ -198,7 +200,8 @@ describe('an answer that nobody reads', () => {
     });
     stream.on('error', () => undefined).resume();
     stream.end(toMessage());
-    await new Promise((resolve) => stream.once('close', resolve));
+    // Far longer than it is kept.
+    await Promise.race([once(stream, 'close'), delay(10_000)]);
     expect(stream.rstCode).toBe(constants.NGHTTP2_ENHANCE_YOUR_CALM);
   });
 });
