@@ -1,4 +1,3 @@
-import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { type ClientHttp2Session, connect as connectHttp2, constants } from 'node:http2';
 import { connect as connectTcp } from 'node:net';
@@ -201,7 +200,7 @@ describe('an answer that nobody reads', () => {
     stream.on('error', () => undefined).resume();
     stream.end(toMessage());
     // Far longer than it is kept.
-    await Promise.race([once(stream, 'close'), delay(10_000)]);
+    await Promise.race([new Promise((resolve) => stream.once('close', resolve)), delay(10_000)]);
     expect(stream.rstCode).toBe(constants.NGHTTP2_ENHANCE_YOUR_CALM);
   });
 });
