@@ -14,7 +14,7 @@ import {
 import { basename, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { build, type Plugin } from 'esbuild';
-import { banner, clock, loadLate } from './bundle/load-late.ts';
+import { banner, loadLate } from './bundle/load-late.ts';
 import {
   checkRewritten,
   withoutDescriptions,
@@ -79,7 +79,7 @@ const describes = bundleOf('schema.ts');
 const { [describes]: describing = '', ...others } = entries;
 const services = ['gate.ts', 'executor.ts'].map(bundleOf);
 
-const bundle = (entryPoints: Record<string, string>, plugins: Plugin[], isQuick = false) =>
+const bundle = (entryPoints: Record<string, string>, plugins: Plugin[]) =>
   build({
     entryPoints,
     outdir: dist,
@@ -96,19 +96,15 @@ const bundle = (entryPoints: Record<string, string>, plugins: Plugin[], isQuick 
     plugins: [commandsApart, withoutPrograms, withoutUnasked, x509Apart, tracingApart, ...plugins],
     // Bundled packages look for their protobuf files in ../../proto from where they were, our own code beside itself:
     // both find the bundle's proto folder.
-    define: {
-      'import.meta.url': '$url',
-      __dirname: '$dirname',
-      ...(isQuick ? { 'performance.now': '$now' } : {}),
-    },
-    banner: { js: isQuick ? `${clock}${banner}` : banner },
+    define: { 'import.meta.url': '$url', __dirname: '$dirname' },
+    banner: { js: banner },
     logLevel: 'warning',
   });
 await bundle({ [describes]: describing }, []);
 for (const command of quickest) {
   const { [bundleOf(command)]: entry = '' } = others;
   const plugins = [...withProgram(command), withoutDescriptions, occasionsApart];
-  await bundle({ [bundleOf(command)]: entry }, plugins, true);
+  await bundle({ [bundleOf(command)]: entry }, plugins);
 }
 const isQuickest = (name: string): boolean => quickest.map(bundleOf).includes(name);
 await bundle(

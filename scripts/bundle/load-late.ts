@@ -8,9 +8,6 @@ import { basename } from 'node:path';
 export const banner =
   "const $url=require('node:url').pathToFileURL(__filename).href,$dirname=__dirname+'/build/src';";
 
-/** In the place of performance.now, for which Node loads node:perf_hooks: a clock of milliseconds that begins elsewhere. */
-export const clock = 'const $now=()=>{const [s,ns]=process.hrtime();return s*1e3+ns/1e6};';
-
 const late = 'const $late=name=>{let made;return new Proxy({},{get:(_,key)=>(made??=require(name))[key]})};';
 // As esbuild writes what a module of Node's is imported by.
 const isLate =

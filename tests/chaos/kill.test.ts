@@ -114,7 +114,7 @@ describe('the end of an executor between a commit and the disk', () => {
     expect(existsSync(runs)).toBe(what === 'finish');
     if (what === 'redeem') {
       expect(dying.log).toMatch(
-        /to be started again: this host's journal cannot be written: look at its disk/,
+        /"why":"this host's journal cannot be written: look at its disk.*to be started again"/,
       );
       expect(dying.log).not.toMatch(/an offer was refused|an exception that nobody caught/);
     }

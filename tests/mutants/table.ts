@@ -3234,7 +3234,7 @@ const exported: readonly Mutant[] = [
   {
     name: 'old-witness-for-an-auditor',
     file: 'packages/cli/src/evidence/walk-log.ts',
-    before: 'const when = isLive ? cosignedLately(now) : cosignedSince(tally.newest, now);',
+    before: 'const when = isLive ? cosignedLately(now) : cosignedSince(tally.covered.newest, now);',
     after: 'const when = undefined;',
     tests: ['tests/adversarial/log.test.ts'],
     red: 'says of a log what it was',
