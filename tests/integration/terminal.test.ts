@@ -404,6 +404,9 @@ describe('evidence and output that nobody between has to be trusted with', () =>
     ];
     const without = await fleet.csc(['audit', 'bundle', '--since', '1h', ...uncertified]);
     expect([without.code, without.stderr]).toEqual([1, expect.stringContaining('give others with --keys')]);
+    // The log may be a second behind; who asks for a proof waits for it.
+    const vkey = join(fleet.directory, 'gate/log/log.vkey');
+    expect(await fleet.csc(['get', await newest(), '--log-vkey', vkey])).toMatchObject({ code: 0 });
     const made = await fleet.csc(['audit', 'bundle', '--since', '1h', '--keys', keys, '--out', bundle]);
     expect(made).toMatchObject({ code: 0, stdout: expect.stringContaining('its manifest is sha256:') });
     const { policy_sha256: policy = '' } = await receiptOf(await newest());
