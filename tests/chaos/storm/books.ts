@@ -264,8 +264,11 @@ async function auditByCsc({ fleet, dataDir }: Scene, restSec: number, wrong: Wro
   const witness = join(cosignerOf(fleet.directory), 'witness.vkey');
   const until = performance.now() + restSec * 1000;
   for (const host of hosts) {
+    const receipts = join(fleet.directory, `receipts-${host}`);
+    // It has run nothing.
+    if (!existsSync(receipts)) continue;
     const args = [
-      ...['audit', 'verify', join(fleet.directory, `receipts-${host}`)],
+      ...['audit', 'verify', receipts],
       ...['--keys', join(fleet.directory, `keys-${host}.json`)],
       ...['--log', join(log, 'tree'), '--log-vkey', join(log, 'log.vkey'), '--witness-vkey', witness],
       ...['--remember', join(fleet.directory, 'audited-logs.json')],
