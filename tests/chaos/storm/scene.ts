@@ -57,8 +57,11 @@ const faketime = [
 ];
 
 export async function setScene({ diskBytes, slots, fakeClock, hasLauncher }: SceneOptions): Promise<Scene> {
+  // A scene that cannot be set leaves nothing mounted and nothing listening.
+  await using made = new AsyncDisposableStack();
   const port = await freePort();
   const server = await serveAnswers();
+  made.defer(() => server.close());
   const egress = [`localhost:${server.port}`];
   const disks: Partial<Record<Host | 'gate', SmallDisk>> = {};
   const witnessAddress = `127.0.0.1:${await freePort()}`;
@@ -72,11 +75,12 @@ export async function setScene({ diskBytes, slots, fakeClock, hasLauncher }: Sce
       executors: hosts.map((name) => ({ name })),
       clients: [...principals.slice(1), 'warden'],
       prepare: async (directory) => {
-        for (const name of ['gate', ...hosts] as const)
-          disks[name] = new SmallDisk(
-            join(directory, name === 'gate' ? 'gate' : `executor-${name}`),
-            diskBytes,
-          );
+        for (const name of ['gate', ...hosts] as const) {
+          const path = join(directory, name === 'gate' ? 'gate' : `executor-${name}`);
+          const disk = new SmallDisk(path, diskBytes);
+          made.defer(() => disk.unmount());
+          disks[name] = disk;
+        }
         const { stdout } = await csc(['witness', 'init', cosignerOf(directory), '--name', 'witness.test/w1']);
         gateConfig['witnesses'] = [{ url: `http://${witnessAddress}`, vkey: stdout.trim() }];
       },
@@ -85,10 +89,12 @@ export async function setScene({ diskBytes, slots, fakeClock, hasLauncher }: Sce
     },
     port,
   );
+  made.use(fleet);
   await fleet.prepare();
   fleet.write('bindings.yaml', JSON.stringify(bindings));
   const [one, two, clientLink] = await Promise.all([1, 2, 3].map(() => LinkProxy.open(port)));
   if (one === undefined || two === undefined || clientLink === undefined) throw new Error('no proxies');
+  for (const link of [one, two, clientLink]) made.use(link);
   const links = { one, two };
   const witness = join(fleet.writable('witness'), 'starts');
   writeFileSync(witness, '');
@@ -128,6 +134,11 @@ export async function setScene({ diskBytes, slots, fakeClock, hasLauncher }: Sce
     log: join(fleet.directory, 'witness.log'),
   });
   const parties = [gate, ...Object.values(executors), cosigner];
+  made.defer(async () => {
+    for (const party of parties) party.signal('SIGCONT');
+    await Promise.all(parties.map((it) => it.end('SIGKILL')));
+  });
+  const all = made.move();
   return {
     fleet,
     place: { workspace: fleet.workspace, witness, artifacts, server: server.port },
@@ -142,14 +153,7 @@ export async function setScene({ diskBytes, slots, fakeClock, hasLauncher }: Sce
     dataDir: () => join(fleet.directory, 'gate'),
     stateDir: (host) => join(fleet.directory, `executor-${host}`),
     setClock: (seconds) => writeFileSync(clock, `${seconds < 0 ? '' : '+'}${seconds}s\n`),
-    [Symbol.asyncDispose]: async () => {
-      for (const party of parties) party.signal('SIGCONT');
-      await Promise.all(parties.map((it) => it.end('SIGKILL')));
-      await Promise.all([one, two, clientLink].map((it) => it[Symbol.asyncDispose]()));
-      server.close();
-      for (const disk of Object.values(disks)) disk.unmount();
-      await fleet[Symbol.asyncDispose]();
-    },
+    [Symbol.asyncDispose]: () => all.disposeAsync(),
   };
 }
 
