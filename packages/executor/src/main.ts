@@ -18,16 +18,16 @@ import { openMetrics, type PolicyWord } from '@csc-fleet/common/telemetry';
 import { openTraces } from '@csc-fleet/common/tracing';
 import { version } from '@csc-fleet/common/version';
 import { sweepCgroups } from '@csc-fleet/sandbox/cgroup';
-import { requireHost } from '@csc-fleet/sandbox/doctor';
 import { lockJobUsers, lockStateDirectory, sweepLeftovers } from '@csc-fleet/sandbox/host';
 import type { HostFacts } from '@csc-fleet/sandbox/plan';
 import type { GateLink } from './link/grpc-link.ts';
 import type { Executor } from './link/linked-executor.ts';
 import { localModeNote } from './run/workplace.ts';
 import { checkExecutorConfig, checkJobUsers } from './service/check-config.ts';
-import { createExecutor, type ExecutorDeps, toProbe } from './service/compose.ts';
+import { createExecutor, type ExecutorDeps } from './service/compose.ts';
 import { checkRunAs, type ExecutorConfig, readExecutorConfig } from './service/config.ts';
 import { labelsOf } from './service/labels.ts';
+import { requireOwnHost } from './service/own-host.ts';
 import {
   createPlainOwners,
   createRepositoryOwners,
@@ -143,7 +143,7 @@ async function readParts(config: ExecutorConfig, configPath: string): Promise<Pa
     tls,
     gateKeys: createReloadableKeyRing(readOwnersGateKeys(config.trustedGateKeys)),
     ...(await readPolicySource(config)),
-    ...(config.executionMode === 'hardened' ? { facts: await requireHost(toProbe(config)) } : {}),
+    ...(config.executionMode === 'hardened' ? { facts: await requireOwnHost(configPath, config) } : {}),
     link,
   };
 }

@@ -34,6 +34,7 @@ export function makeFacts(changes: Partial<RunFacts> = {}): RunFacts {
       proxy: { programs: [Buffer.from('least')], sha256: 'd'.repeat(64) },
     },
     cgroups: 'cgroup-v1',
+    kept: [],
     ...changes,
   };
 }

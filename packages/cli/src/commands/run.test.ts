@@ -335,6 +335,39 @@ describe('csc run, not allowed', () => {
   });
 });
 
+describe('csc run, whose job could change what csc believes later', () => {
+  it('is refused: no approval counts again because its job has moved the state directory away', async () => {
+    const { run, contractOf, hardened, scratch, workspace } = prepare();
+    const contract = sampleForWriting(
+      contractOf('mv state used', { approval_mode: 'human_required' }),
+      workspace,
+    );
+    const approval = ['--approval', scratch.write('approval.json', makeApproval(contract))];
+    const more = [...hardened, ...approval, '--state-dir', join(workspace, 'state')];
+    const finished = [await run(contract, more), await run(contract, more)];
+    expect(finished.map(({ code }) => code)).toEqual([1, 1]);
+    for (const { stderr } of finished) expect(stderr).toContain('the state directory');
+  });
+
+  it.each([
+    ['XDG_STATE_HOME', 'the state directory of csc'],
+    ['XDG_CONFIG_HOME', 'the config directory of csc'],
+    ['XDG_CACHE_HOME', 'the cache directory of csc'],
+  ])('is refused what is below %s, which it has not even been given', async (variable, name) => {
+    const { args, contractOf, hardened, workspace } = prepare();
+    const contract = sampleForWriting(contractOf('true'), workspace);
+    const env = { [variable]: join(workspace, 'home') };
+    const { code, stderr } = await csc(args(contract, hardened), { env });
+    expect(code).toBe(1);
+    expect(stderr).toContain(name);
+  });
+
+  const sampleForWriting = (contract: CommandContract, workspace: string): CommandContract => ({
+    ...contract,
+    commands: contract.commands.map((it) => ({ ...it, write_paths: [workspace] })),
+  });
+});
+
 describe('csc run, cut short', () => {
   function start(args: readonly string[]) {
     const child = spawn(process.execPath, [cscBin, ...args], { stdio: ['ignore', 'pipe', 'ignore'] });

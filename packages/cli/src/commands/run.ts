@@ -3,7 +3,6 @@ import { join } from 'node:path';
 import { artifactBytes } from '@csc-fleet/common/encoding';
 import { CscError } from '@csc-fleet/common/errors';
 import { ExecutionState } from '@csc-fleet/common/messages';
-import { probeHost } from '@csc-fleet/sandbox/doctor';
 import type { HostFacts } from '@csc-fleet/sandbox/plan';
 import type { Command } from 'commander';
 import { act, describeError, reportError } from '../action/act.ts';
@@ -11,8 +10,9 @@ import { exitCodes } from '../action/exit-codes.ts';
 import { append, parseBytes } from '../action/options.ts';
 import { readContractInput, readPolicyInput } from '../check/decide.ts';
 import { readInput } from '../files/read-input.ts';
-import { cacheDirectory, defaultStateDir, writeReceipt } from '../files/write-file.ts';
+import { defaultStateDir, writeReceipt } from '../files/write-file.ts';
 import type { LocalRunResult, RunContractOptions, Withheld } from '../local/local-run.ts';
+import { probeOwnHost } from '../local/probe-own-host.ts';
 import { runContract } from '../local/run.ts';
 import { printSandbox } from '../run/sandbox-debug.ts';
 import { readSigning, type Seal, type SigningOptions, toWritten } from '../run/signing.ts';
@@ -113,9 +113,9 @@ async function runFiles(
   const approvals = await Promise.all(
     options.approval.map((path) => readInput(path, artifactBytes.approval)),
   );
-  if (options.sandboxDebug === true) return printSandbox(contract, policy, host);
   const { json = false, quiet = false, mode, receiptVersion } = options;
   const stateDir = options.stateDir ?? defaultStateDir(process.env);
+  if (options.sandboxDebug === true) return printSandbox(contract, policy, host, stateDir);
   const presenter = await createPresenter({
     json,
     quiet,
@@ -140,8 +140,7 @@ async function runFiles(
 
 // While the rest is read; where the contract is denied, nobody asks for the answer.
 function askEarly({ acceptRlimitsOnly }: RunCommandOptions): Promise<HostFacts> {
-  const keptIn = cacheDirectory(process.env);
-  const facts = probeHost({ acceptRlimitsOnly: acceptRlimitsOnly ?? false, keptIn });
+  const facts = probeOwnHost(acceptRlimitsOnly ?? false);
   facts.catch(() => {});
   return facts;
 }

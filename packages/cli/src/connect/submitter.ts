@@ -1,5 +1,4 @@
 import { existsSync } from 'node:fs';
-import { homedir } from 'node:os';
 import { join } from 'node:path';
 import {
   identifyByToken,
@@ -14,7 +13,7 @@ import { makeDirectory, readBoundedFile } from '@csc-fleet/common/files';
 import { readOwnIdentity } from '@csc-fleet/common/rpc';
 import { parseArtifact, validate } from '@csc-fleet/common/schema';
 import * as z from 'zod';
-import { writeFileWhole } from '../files/write-file.ts';
+import { configDirectory, writeFileWhole } from '../files/write-file.ts';
 import { note } from '../terminal/streams.ts';
 import { plainLine } from '../terminal/text.ts';
 import { type GateOptions, resolveGate, resolveIssuing } from './gate-options.ts';
@@ -29,11 +28,6 @@ const fileSchema = z.record(z.string(), placeSchema);
 export type KeyPlace = z.infer<typeof placeSchema>;
 
 const maxBytes = 1024 * 1024;
-
-/** The folder of what a user keeps: XDG_CONFIG_HOME, by default ~/.config, as the XDG Base Directory Specification says. */
-function configDirectory(env: NodeJS.ProcessEnv): string {
-  return join(env['XDG_CONFIG_HOME'] || join(homedir(), '.config'), 'csc');
-}
 
 const fileIn = (env: NodeJS.ProcessEnv): string => join(configDirectory(env), 'submitters.json');
 

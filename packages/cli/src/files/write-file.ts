@@ -54,6 +54,11 @@ export function defaultStateDir(env: NodeJS.ProcessEnv): string {
   return join(env['XDG_STATE_HOME'] || join(homedir(), '.local', 'state'), 'csc');
 }
 
+/** The folder of what a user keeps: XDG_CONFIG_HOME, by default ~/.config, as there. */
+export function configDirectory(env: NodeJS.ProcessEnv): string {
+  return join(env['XDG_CONFIG_HOME'] || join(homedir(), '.config'), 'csc');
+}
+
 /** Where csc keeps what it can find out anew: below XDG_CACHE_HOME, by default ~/.cache. */
 export function cacheDirectory(env: NodeJS.ProcessEnv): string {
   return join(env['XDG_CACHE_HOME'] || join(homedir(), '.cache'), 'csc');

@@ -4,12 +4,12 @@ import { createSigner } from '@csc-fleet/common/crypto';
 import { evaluate } from '@csc-fleet/common/decision';
 import { CscError, isCscError, orThrow } from '@csc-fleet/common/errors';
 import { type PolicyDocument, parsePolicy } from '@csc-fleet/common/policy';
-import { probeHost } from '@csc-fleet/sandbox/doctor';
 import type { HostFacts } from '@csc-fleet/sandbox/plan';
-import { cacheDirectory, defaultStateDir } from '../files/write-file.ts';
+import { defaultStateDir } from '../files/write-file.ts';
 import { execute, throwIfAborted } from './execute.ts';
 import { type LocalGate, startLocalGate } from './gate.ts';
 import type { LocalRun, LocalRunResult, RunContractOptions, Withheld } from './local-run.ts';
+import { probeOwnHost } from './probe-own-host.ts';
 import { withhold } from './withhold.ts';
 
 /**
@@ -86,14 +86,10 @@ function whyWithheld({ contract, policy, request, options }: LocalRun): Withheld
 // While the gate opens: it takes two processes.
 function askHost({ mode, options }: LocalRun): Promise<HostFacts> | undefined {
   if (mode === 'local') return undefined;
-  const { acceptRlimitsOnly = false, host = probe(acceptRlimitsOnly) } = options;
+  const { acceptRlimitsOnly = false, host = probeOwnHost(acceptRlimitsOnly) } = options;
   const facts = Promise.resolve(host);
   facts.catch(() => {});
   return facts;
-}
-
-function probe(acceptRlimitsOnly: boolean): Promise<HostFacts> {
-  return probeHost({ acceptRlimitsOnly, keptIn: cacheDirectory(process.env) });
 }
 
 async function executeOrWithhold(

@@ -7,6 +7,7 @@ import {
   bwrapArguments,
   defaultRunLimits,
   type HostFacts,
+  keepingState,
   numberDescriptors,
   planSandbox,
   resolveScopes,
@@ -20,11 +21,12 @@ export async function printSandbox(
   contract: CommandContract,
   policy: PolicyDocument,
   probed: Promise<HostFacts> | undefined,
+  stateDir: string,
 ): Promise<number> {
   if (probed === undefined) throw new CscError('CONFIG_INVALID', '--sandbox-debug needs --mode hardened');
   const evaluation = evaluate(contract, policy);
   if (evaluation.verdict === 'deny') note(`DENY — ${evaluation.reasons.join('; ')}`);
-  const facts = await probed;
+  const facts = keepingState(await probed, stateDir);
   for (const command of contract.commands) note(describe(command, policy, facts));
   return exitCodes.ok;
 }

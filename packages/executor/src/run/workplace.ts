@@ -19,6 +19,7 @@ import {
   type Executable,
   expandDeclared,
   type HostFacts,
+  keepingState,
   type LiveReach,
   LiveScopes,
   type MadePaths,
@@ -81,8 +82,16 @@ export interface Place extends RecordedPlace {
 /** Values by the names that a contract's env_allow may use. */
 export type Environment = Readonly<Record<string, string>>;
 
-/** Every command in a sandbox of its own. */
-export function createSandboxWorkplace(hostFacts: HostFacts, environment: Environment): Workplace {
+/**
+ * Every command in a sandbox of its own.
+ * @param stateDir the executor's, which no command may write, whatever its policy says
+ */
+export function createSandboxWorkplace(
+  facts: HostFacts,
+  environment: Environment,
+  stateDir: string,
+): Workplace {
+  const hostFacts = keepingState(facts, stateDir);
   const live = new LiveScopes();
   const claims = new ScopeClaims();
   return {

@@ -381,7 +381,7 @@ async function chooseWorkplace(
   const most = groups.cgroups?.most ?? {};
   return {
     jobUsers: jobUsers.pooled ? new JobUserPool(jobUsers, log) : shareUser(jobUsers.all[0]),
-    workplace: createSandboxWorkplace(facts, env),
+    workplace: createSandboxWorkplace(facts, env, options.stateDir),
     launcher: wrapLauncher(launcher),
     openEgress: createEgress({
       ...{ facts, launcher, user: findProxyUser(jobUsers) },

@@ -149,3 +149,27 @@ it('holds it under what the owners’ hosts.yaml says of this host', async () =>
   await known({ pool: 'ci' }, {}, { 'revoked.yaml': { ...revokedYaml, revoked: [] } });
   expect(checkStanding(readExecutorConfig(join(directory, 'executor.yaml')))).toMatchObject([{ ok: true }]);
 });
+
+it('lets no command write what the executor believes later: its state, its config, and what that names', async () => {
+  chmodSync(directory, 0o755);
+  mkdirSync(join(directory, 'work'));
+  const policy = JSON.parse(readFileSync(join(directory, 'policies', 'tests.yaml'), 'utf8'));
+  policy.allowed_write_prefixes = [directory];
+  writeFileSync(join(directory, 'policies', 'tests.yaml'), JSON.stringify(policy));
+  const runAs = process.getuid?.() === 0 ? { run_as: { user: 'nobody' } } : {};
+  const config = { execution_mode: 'hardened', ...runAs, accept_rlimits_only: true };
+  const refusalOf = async (name: string) => {
+    const write = { write_paths: [join(directory, name)] };
+    return (await explain('human_required', config, write))?.commands[0]?.refused;
+  };
+  for (const [name, place] of [
+    ['state/journal.sqlite', 'the state directory'],
+    ['executor.yaml', 'the config of this executor'],
+    ['policies', 'policies of'],
+    ['keys.json', 'trusted_gate_keys'],
+    ['key', 'tls.key'],
+    ['.', 'this executor'],
+  ] as const)
+    expect(await refusalOf(name)).toContain(place);
+  expect(await refusalOf('work')).toBeUndefined();
+});

@@ -11,7 +11,6 @@ import type { SandboxReport } from '@csc-fleet/common/receipt';
 import type { EgressHost } from '@csc-fleet/common/schema';
 
 import { toCommonLimits } from '@csc-fleet/sandbox/cgroup';
-import { requireHost } from '@csc-fleet/sandbox/doctor';
 import { showPath } from '@csc-fleet/sandbox/host';
 import { checkCeiling } from '../admission/ceiling.ts';
 import { type Allowance, allowanceOf } from '../admission/grant.ts';
@@ -26,9 +25,9 @@ import {
   type Workplace,
 } from '../run/workplace.ts';
 import { noSecrets } from '../secrets/index.ts';
-import { toProbe } from './compose.ts';
 import { type ExecutorConfig, readExecutorConfig } from './config.ts';
 import { findRevocation, type KnownHost, readKnownHost, readKnownWord } from './known-host.ts';
+import { requireOwnHost } from './own-host.ts';
 import { describeRevokedWhole } from './revoked-host.ts';
 
 /** What this host would make of a contract under one of its policies. */
@@ -77,7 +76,7 @@ export async function explainContract(
 ): Promise<Explanation[]> {
   const config = readExecutorConfig(configPath);
   const contract = readContract(contractPath);
-  const workplace = await openWorkplace(config);
+  const workplace = await openWorkplace(configPath, config);
   const word = readWord(config);
   const host = readKnownHost(config);
   return choosePolicies(config, word, policyName).map((document) =>
@@ -90,9 +89,10 @@ function readContract(path: string): CommandContract {
   return orThrow(parseContract(bytes), 'CONTRACT_INVALID', path);
 }
 
-async function openWorkplace(config: ExecutorConfig): Promise<Workplace> {
+async function openWorkplace(configPath: string, config: ExecutorConfig): Promise<Workplace> {
   if (config.executionMode === 'local') return createLocalWorkplace(config.env);
-  return createSandboxWorkplace(await requireHost(toProbe(config)), config.env);
+  const facts = await requireOwnHost(configPath, config);
+  return createSandboxWorkplace(facts, config.env, config.stateDir);
 }
 
 function choosePolicies(

@@ -1,7 +1,14 @@
 import { lstatSync, readlinkSync, type Stats } from 'node:fs';
 import { findCgroupMechanism, probeCgroups } from '../cgroup/index.ts';
 import { examineTools, type RunAs, requireChecks, resolveJobUsers } from '../host/index.ts';
-import { gatherEtc, type HostFacts, recallEtc, resolverPaths, type SystemLink } from '../plan/index.ts';
+import {
+  gatherEtc,
+  type HostFacts,
+  type KeptPlace,
+  recallEtc,
+  resolverPaths,
+  type SystemLink,
+} from '../plan/index.ts';
 import { loadSeccomp } from '../seccomp/index.ts';
 import { askBwrap } from './examine-bwrap.ts';
 
@@ -15,6 +22,8 @@ export interface ProbeOptions {
   readonly seccompProfile?: string;
   /** A directory of this user's own, for what bwrap says of itself and /etc holds. Absent: both are asked anew. */
   readonly keptIn?: string;
+  /** What else jobs may not write. Default: nothing. */
+  readonly kept?: readonly KeptPlace[];
 }
 
 export const defaultBwrapPath = '/usr/bin/bwrap';
@@ -43,8 +52,12 @@ export async function probeHost(options: ProbeOptions = {}): Promise<HostFacts> 
     ...findMasks(),
     seccomp: loadSeccomp(options.seccompProfile === undefined ? {} : { profileFile: options.seccompProfile }),
     cgroups: chooseMechanism(options.acceptRlimitsOnly ?? false),
-    ...(options.keptIn === undefined ? {} : { keptIn: options.keptIn }),
+    kept: [...keptForLater(options.keptIn), ...(options.kept ?? [])],
   };
+}
+
+function keptForLater(path: string | undefined): KeptPlace[] {
+  return path === undefined ? [] : [{ path, name: 'the cache directory of csc (below XDG_CACHE_HOME)' }];
 }
 
 // There is no weaker fallback that nobody has asked for.

@@ -1,7 +1,7 @@
 import { posix } from 'node:path';
 import { CscError } from '@csc-fleet/common/errors';
 import { isCoveredBy } from '@csc-fleet/common/paths';
-import { findClosedParent, isWithin, showPath, type Walk, walkPath } from '../host/index.ts';
+import { findClosedParent, isWithin, showPath, type Walk } from '../host/index.ts';
 import type { Resolution } from './scopes.ts';
 import { closedTrees } from './view.ts';
 
@@ -31,21 +31,15 @@ export function checkOpenable(declared: string, path: string): void {
  * Throws NOT_PERMITTED for a write scope by which a job could change what this process keeps for later ones: they would believe
  * it, outside of any sandbox. A mount over it would not do: whoever may write above it can move it away and put another in its place.
  */
-export function checkNotKept({ facts: { keptIn } }: Resolution, path: string, declared: string): void {
-  if (keptIn === undefined) return;
-  const kept = toPlace(keptIn);
-  if (!isWithin(kept, path) && !isWithin(path, kept)) return;
-  throw new CscError(
-    'NOT_PERMITTED',
-    `${declared} lets the command write ${showPath(kept)}, where csc keeps what it believes later: declare less, or set XDG_CACHE_HOME to another directory`,
-  );
-}
-
-// Free of symlinks as far as it is there; a job could make the rest.
-function toPlace(path: string): string {
-  const walk = walkPath(path);
-  if (walk !== undefined || path === '/') return walk?.path ?? path;
-  return posix.join(toPlace(posix.dirname(path)), posix.basename(path));
+export function checkNotKept({ waysToKept }: Resolution, path: string, declared: string): void {
+  for (const { name, place, links } of waysToKept()) {
+    const changed = isWithin(path, place) ? place : [place, ...links].find((it) => isWithin(it, path));
+    if (changed === undefined) continue;
+    throw new CscError(
+      'NOT_PERMITTED',
+      `${declared} lets the command write ${showPath(changed)}, and csc believes later what is there: it is ${name}; declare less, or have that elsewhere`,
+    );
+  }
 }
 
 /** Throws NOT_PERMITTED where the policy does not cover a path, and HOST_CEILING_EXCEEDED where the host's owner does not. */

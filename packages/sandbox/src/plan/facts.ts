@@ -28,8 +28,22 @@ export interface HostFacts {
   readonly seccomp: SeccompFilters;
   /** "none" only where the operator has said that rlimits are enough. */
   readonly cgroups: CgroupMechanism | 'none';
-  /** Where this process keeps what later ones of its user believe, absolute: no job may write there. Absent: nowhere. */
-  readonly keptIn?: string;
+  /** No job may write there. */
+  readonly kept: readonly KeptPlace[];
+}
+
+/** A file or directory that csc believes later, outside of any sandbox. */
+export interface KeptPlace {
+  /** There or not yet. */
+  readonly path: string;
+  /** What people know it by, and whatever lets them have it elsewhere. */
+  readonly name: string;
+}
+
+/** The facts of a host whose jobs may not write this directory either: it says which tickets and approvals are used up. */
+export function keepingState(facts: HostFacts, stateDir: string): HostFacts {
+  const place = { path: stateDir, name: 'the state directory (state_dir, or --state-dir of csc run)' };
+  return { ...facts, kept: [...facts.kept, place] };
 }
 
 /** The facts of one run: those of the host, and which of its job users this run has. */

@@ -6,7 +6,7 @@ export {
 export { describeLocal, describeSandbox, sandboxProfileId } from './describe.ts';
 export { copiedEtc, liveEtc, madeUpEtc } from './etc-table.ts';
 export { findTooLong, type NotRunnable } from './explain-start.ts';
-export { type HostFacts, type SystemLink, toRunFacts } from './facts.ts';
+export { type HostFacts, type KeptPlace, keepingState, type SystemLink, toRunFacts } from './facts.ts';
 export {
   createFindProgram,
   type Executable,

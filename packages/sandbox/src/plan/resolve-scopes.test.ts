@@ -120,8 +120,12 @@ describe('what a scope may be', () => {
     tree.directory('cache/csc');
     tree.directory('cache/npm');
     symlinkSync('cache', join(tree.path, 'link'));
-    for (const keptIn of ['cache/csc', 'link/csc', 'cache/csc/new']) {
-      const own = { ...facts, keptIn: join(tree.path, keptIn) };
+    for (const kept of ['cache/csc', 'link/csc', 'cache/csc/new']) {
+      const places = [
+        { path: '/nowhere/csc', name: 'another' },
+        { path: join(tree.path, kept), name: 'the cache' },
+      ];
+      const own = { ...facts, kept: places };
       const write = (...paths: string[]) => toScopeRequest({ write: paths });
       for (const path of [
         'cache',
@@ -137,6 +141,23 @@ describe('what a scope may be', () => {
       expect(() => makeMissing(write('cache/csc/new/etc.bin'), own)).toThrow(refusal('NOT_PERMITTED', 'csc'));
       open.push(resolveScopes(write('cache/npm'), own));
       open.push(resolveScopes(toScopeRequest({ read: ['cache'] }), own));
+    }
+  });
+
+  it('lets nothing write where csc is led to what it believes: not above a symlink on the way, nor where one ends that is not there', () => {
+    for (const name of ['state/csc', 'home/user', 'ahead']) tree.directory(name);
+    symlinkSync('../../state', join(tree.path, 'home/user/.state'));
+    symlinkSync('../../ahead/made', join(tree.path, 'home/user/.ahead'));
+    for (const [kept, taken, free] of [
+      ['home/user/.state/csc', ['home', 'home/user', 'state', 'state/csc'], 'ahead'],
+      ['home/user/.ahead/csc', ['home', 'home/user', 'ahead', 'ahead/made', 'ahead/made/csc'], 'state'],
+    ] as const) {
+      const own = { ...facts, kept: [{ path: join(tree.path, kept), name: 'the state directory' }] };
+      for (const path of taken) {
+        const write = toScopeRequest({ write: [path] });
+        expect(() => resolveScopes(write, own)).toThrow(refusal('NOT_PERMITTED', 'the state directory'));
+      }
+      open.push(resolveScopes(toScopeRequest({ write: [free] }), own));
     }
   });
 

@@ -6,6 +6,7 @@ import { arrangeScopes } from './arrange-scopes.ts';
 import { checkCovered, checkOpenable, checkReachable } from './check-scope.ts';
 import type { RunFacts } from './facts.ts';
 import { createSearchBudget, mayMatchBelow, readDeclared, stripTree } from './glob.ts';
+import { findWayToKept, type WayToKept } from './kept-places.ts';
 import { makeWritePath, takeBackUnwritten } from './make-write-path.ts';
 import { describeMissing, findPlace } from './missing-paths.ts';
 import { openDeclared } from './open-declared.ts';
@@ -47,12 +48,17 @@ export function resolveScopes(request: ScopeRequest, facts: RunFacts): ResolvedS
 }
 
 function beginResolution(request: ScopeRequest, facts: RunFacts): Resolution {
+  let ways: readonly WayToKept[] | undefined;
   return {
     request,
     facts,
     descriptors: new Set(),
     links: new Map(),
     search: createSearchBudget(),
+    waysToKept() {
+      ways ??= facts.kept.map(findWayToKept);
+      return ways;
+    },
     missing: new Map(),
     notes: [],
   };

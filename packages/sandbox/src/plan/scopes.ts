@@ -3,6 +3,7 @@ import { CscError } from '@csc-fleet/common/errors';
 import { type OpenPath, openResolved, showPath } from '../host/index.ts';
 import type { RunFacts } from './facts.ts';
 import type { SearchBudget } from './glob.ts';
+import type { WayToKept } from './kept-places.ts';
 import type { ScopeClaims } from './scope-claims.ts';
 
 /** What a command may see, as its contract and policy say it. */
@@ -75,6 +76,8 @@ export interface Resolution {
   readonly descriptors: Set<number>;
   readonly links: Map<string, ScopeLink>;
   readonly search: SearchBudget;
+  /** Asked for where there is a write scope. */
+  readonly waysToKept: () => readonly WayToKept[];
   /** Write paths that are still to be made, as declared, with the directories above them: outermost first. */
   readonly missing: Map<string, MissingPath>;
   readonly notes: string[];
