@@ -1098,6 +1098,13 @@ describe('an auditor', () => {
       faults: [],
       pending: 1,
     });
+    // One that is dated ahead would be for ever.
+    const before = new Date(Date.parse(middle.receipt.ended_at) - 3_600_000);
+    const ahead = await walkLog(filesIn(treeOf(own)), {
+      ...against,
+      ...{ receipts: [first, unnumbered], now: before },
+    });
+    expect(ahead).toMatchObject({ faults: [{ kind: 'ahead' }], pending: 0 });
   });
 
   it('sees another log than the one that was verified before, and entries that are not those of the checkpoint', async () => {

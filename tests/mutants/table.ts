@@ -836,6 +836,14 @@ const host: readonly Mutant[] = [
     red: 'not above a symlink on the way',
   },
   {
+    name: 'a-receipt-that-is-on-its-way-for-ever',
+    file: 'packages/common/src/tlog/unlogged.ts',
+    before: "if (ageMs < -loggedWithinMs) return 'ahead';",
+    after: '',
+    tests: ['tests/adversarial/log.test.ts', 'packages/cli/src/commands/audit-bundle.test.ts'],
+    red: 'finds each receipt of a host’s chain in the log',
+  },
+  {
     name: 'a-job-that-makes-what-csc-keeps',
     file: `${sandbox}/plan/missing-paths.ts`,
     before: 'checkNotKept(resolution, place, path);',

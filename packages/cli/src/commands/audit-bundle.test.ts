@@ -420,6 +420,16 @@ describe('an audit bundle', () => {
       },
     ],
     [
+      'with a receipt that is not in its log, and is dated ahead of when it was made',
+      ['ahead'],
+      (dir, receipts) => {
+        addLog(dir, receipts.slice(0, 3));
+        const path = join(dir, 'MANIFEST.json');
+        const manifest = JSON.parse(readFileSync(path, 'utf8'));
+        writeFileSync(path, canonicalBytes({ ...manifest, made_at: '2001-01-01T00:00:00.000Z' }));
+      },
+    ],
+    [
       'that was asked for without a beginning, with a receipt that is not in the end of its log',
       ['log'],
       (dir, receipts) => {

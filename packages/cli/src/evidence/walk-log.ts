@@ -2,6 +2,7 @@ import type { SeenLog, SeenLogs } from '@csc-fleet/client';
 import { CscError, isCscError, orThrow } from '@csc-fleet/common/errors';
 import type { ChainEntry } from '@csc-fleet/common/evidence';
 import {
+  ageUnlogged,
   type Checkpoint,
   CoveredTimes,
   cosignedAt,
@@ -28,9 +29,9 @@ export type LogFiles = (path: string) => Promise<Uint8Array | undefined>;
 export interface LogFault {
   /**
    * `fork`: it is another log than before, or shorter, or not what its checkpoint says. `missing`: a receipt of a chain is not in
-   * it. `foreign`: it has one that the chain has not. `twice`: a receipt is there twice. `order`: its entries are not in order.
+   * it. `ahead`: nor is one that is dated ahead of now, so that its time does not say whether it is to come. `foreign`: it has one that the chain has not. `twice`: a receipt is there twice. `order`: its entries are not in order.
    */
-  readonly kind: 'fork' | 'missing' | 'foreign' | 'twice' | 'order';
+  readonly kind: 'fork' | 'missing' | 'ahead' | 'foreign' | 'twice' | 'order';
   readonly message: string;
 }
 
@@ -61,9 +62,6 @@ export interface WalkAgainst {
   /** Whether it is shown now, and must have been cosigned lately. Absent: a copy of it as it once was. */
   readonly isLive?: boolean;
 }
-
-// A receipt that ended so long ago was accepted long since, or never.
-const loggedWithinMs = 5 * 60_000;
 
 /**
  * Reads all entries of a log, one bundle at a time, and holds them against its signed checkpoint, against the checkpoint that
@@ -202,11 +200,15 @@ class Tally {
     for (const { entry, isLogged } of this.#bySha256.values()) {
       if (isLogged) continue;
       const { name, receipt, sha256 } = entry;
-      if (now.getTime() - Date.parse(receipt.ended_at) < loggedWithinMs) pending += 1;
+      const which = `the receipt ${receipt.sequence ?? '?'} of ${receipt.executor_id ?? 'nobody named'} (${sha256.slice(0, 16)}…, ${name})`;
+      const age = ageUnlogged(receipt.ended_at, now.getTime());
+      if (age === 'young') pending += 1;
+      else if (age === 'due')
+        this.#fault('missing', `${which} is not in it: the gate has dropped it, or never had it`);
       else
         this.#fault(
-          'missing',
-          `the receipt ${receipt.sequence ?? '?'} of ${receipt.executor_id ?? 'nobody named'} (${sha256.slice(0, 16)}…, ${name}) is not in it: the gate has dropped it, or never had it`,
+          'ahead',
+          `${which} is not in it, and is dated ahead of now, ${receipt.ended_at}: by that nobody can tell whether it is still to come; see to the clock of its host, and whether its gate has the receipt`,
         );
     }
     return pending;

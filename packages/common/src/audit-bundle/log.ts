@@ -1,6 +1,7 @@
 import { CscError, isCscError, orThrow } from '../errors/index.ts';
 import type { ChainEntry } from '../evidence/index.ts';
 import {
+  ageUnlogged,
   CoveredTimes,
   cosignedAt,
   cosignedSince,
@@ -8,6 +9,7 @@ import {
   type LogEntry,
   type LogTrust,
   leafHash,
+  loggedWithinMs,
   openCheckpoint,
   parseBundle,
   parseCheckpoint,
@@ -57,8 +59,6 @@ type Faults = { readonly kind: string; readonly message: string }[];
 /** Where a file of the log lies in a bundle. @param path as in a log (C2SP tlog-tiles) */
 export const logPath = (path: string): string => `${places.log}${path}`;
 
-// A receipt is in the log at most so long after it has ended, where all is well; and clocks differ.
-const loggedWithinMs = 5 * 60_000;
 const mostFaults = 1000;
 
 /**
@@ -203,15 +203,21 @@ class Tally {
     let outside = 0;
     for (const { entry, isLogged } of this.#bySha256.values()) {
       if (isLogged) continue;
-      const endedAt = Date.parse(entry.receipt.ended_at);
-      if (endedAt >= since && endedAt < madeAt - loggedWithinMs)
+      const { ended_at: endedAt } = entry.receipt;
+      const age = ageUnlogged(endedAt, madeAt);
+      if (age === 'ahead')
+        this.#fault(
+          'ahead',
+          `${entry.name} is not in the log, and is dated ahead of when the bundle was made, ${endedAt}: by that nobody can tell whether it was still to come`,
+        );
+      else if (age === 'due' && Date.parse(endedAt) >= since)
         this.#fault('log', `${entry.name} is not in the log: its gate has dropped it, or never had it`);
       else outside += 1;
     }
     return { included: this.#included, outside, beyond: this.#beyond };
   }
 
-  #fault(kind: 'log' | 'missing', message: string): void {
+  #fault(kind: 'log' | 'missing' | 'ahead', message: string): void {
     if (this.#faults.length < mostFaults) this.#faults.push({ kind, message });
   }
 }

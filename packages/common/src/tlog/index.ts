@@ -68,3 +68,4 @@ export {
   verifyConsistency,
   verifyInclusion,
 } from './tree.ts';
+export { ageUnlogged, loggedWithinMs } from './unlogged.ts';
