@@ -162,9 +162,16 @@ static struct child *begin_in(int number, const struct request *request) {
   return child;
 }
 
+/* Whether fewer children wait than should, and whether none did when it was asked for one. */
+static int is_short, was_empty;
+
 static void begin(const struct request *request) {
   struct child *child = request->group >= 0 ? begin_in(request->group, request) : hand_to_waiting(request);
-  if (child == NULL && request->group < 0) child = make_child(-1, request);
+  if (child == NULL && request->group < 0) {
+    was_empty = 1;
+    child = make_child(-1, request);
+  }
+  is_short = 1;
   if (child == NULL) {
     tell(REFUSED, request->id, 0, 0, errno);
     return;
@@ -183,6 +190,18 @@ static void fork_ahead(void) {
     used += children[at].state != FREE;
   }
   while (waiting < ahead && used++ < MOST_CHILDREN / 2 && make_child(-1, NULL) != NULL) waiting++;
+  is_short = was_empty = 0;
+}
+
+/* A fork takes the time, and locks of the kernel, that a child needs which is on its way to its program: so it is done once
+   there is no such one, or where it is late as it is. */
+static void make_up(void) {
+  int on_its_way = 0;
+  for (int at = 0; at < MOST_CHILDREN; at++) {
+    enum state state = children[at].state;
+    on_its_way |= (state == STARTING || state == RUNNING) && children[at].link >= 0;
+  }
+  if (is_short && (was_empty || !on_its_way)) fork_ahead();
 }
 
 static void send_kill(const struct child *child) { syscall(SYS_pidfd_send_signal, child->pidfd, SIGKILL, NULL, 0); }
@@ -213,7 +232,7 @@ static int serve_requests(void) {
   filled += (size_t)got;
   if (filled < sizeof request) return 1;
   filled = 0;
-  if (request.kind == RUN) begin(&request), fork_ahead();
+  if (request.kind == RUN) begin(&request);
   else if (request.kind == KILL) kill_id(request.id);
   else if (request.kind == PIPES) make_pipes(request.id, request.job);
   else if (request.kind == DROP) drop_pipes();
@@ -377,7 +396,6 @@ void serve(const char *pid, const char *most) {
   can_make_net = try_net();
   fork_ahead();
   tell(READY, 0, VERSION, can_make_net, 0);
-  while (wait_and_act(-1)) {
-  }
+  while (wait_and_act(-1)) make_up();
   end();
 }

@@ -8,6 +8,7 @@ import {
   readlinkSync,
   readSync,
   rmdirSync,
+  writeSync,
 } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -220,6 +221,26 @@ describe('csc-launcher, told to run a program', () => {
       expect((await run({ program: ['/bin/readlink', '/proc/self/ns/net'] })).output).toBe(`${home}\n`);
     },
   );
+
+  it.each([
+    { ordered: 1, during: 4, what: 'not while one is on its way to its program' },
+    { ordered: 5, during: 9, what: 'at once where none waited any more' },
+  ])('has others wait in the place of $ordered, $what', async ({ ordered, during }) => {
+    const pid = await isReady(launcher);
+    await expect.poll(() => childrenOf(pid)).toHaveLength(4);
+    // A group that takes nobody until it is told to.
+    const full = pool.take();
+    opened.push(full.read, full.write);
+    writeSync(full.write, Buffer.alloc(65_536));
+    const wanted = { program: ['/bin/true'], joins: [full.write] };
+    const runs = Array.from({ length: ordered }, () => run(wanted));
+    // It answers in the order in which it was asked.
+    await launcher.makePipes(0);
+    expect(childrenOf(pid)).toHaveLength(during);
+    readSync(full.read, Buffer.alloc(65_536));
+    for (const end of await Promise.all(runs)) expect(end).toMatchObject(good);
+    await expect.poll(() => childrenOf(pid)).toHaveLength(4);
+  });
 
   it('is not ended by a signal of somebody else', async () => {
     const pid = await isReady(launcher);
