@@ -184,6 +184,51 @@ describe('the head of a chain', () => {
   });
 });
 
+describe('what nobody waits for', () => {
+  beforeEach(() => {
+    welcome();
+    for (const name of ['one', 'two']) outbox.postSoon(started(name));
+    expect(said).toHaveLength(1);
+  });
+
+  it('goes out after a moment, in order', () => {
+    vi.advanceTimersByTime(5);
+    expect(said.slice(1)).toEqual(['one', 'two'].map(started));
+    outbox.postSoon(started('three'));
+    expect(said).toHaveLength(3);
+    vi.advanceTimersByTime(5);
+    expect(said.slice(3)).toEqual([started('three')]);
+  });
+
+  it('goes out just before what is said meanwhile, and once', () => {
+    outbox.post(refused(1));
+    expect(said.slice(1)).toEqual([...['one', 'two'].map(started), refused(1)]);
+    vi.advanceTimersByTime(60);
+    expect(said).toHaveLength(4);
+  });
+
+  it('waits for the next connection where this one ends first', () => {
+    connection.closed();
+    vi.advanceTimersByTime(60);
+    expect(said).toHaveLength(1);
+    const again: ToGate[] = [];
+    outbox.open(({ message }) => message !== undefined && again.push(message));
+    outbox.post(started('three'));
+    expect(again).toEqual(['one', 'two', 'three'].map(started));
+  });
+
+  it('keeps its place where the way takes no more', () => {
+    takesMore = false;
+    outbox.post(started('three'));
+    outbox.postSoon(started('four'));
+    vi.advanceTimersByTime(60);
+    expect(said.slice(1)).toEqual([started('one')]);
+    takesMore = true;
+    connection.drained();
+    expect(said.slice(1)).toEqual(['one', 'two', 'three', 'four'].map(started));
+  });
+});
+
 describe('a gate that does not read', () => {
   beforeEach(() => {
     welcome();

@@ -18,14 +18,14 @@ export function createExecutionLink(
       else outbox.post({ $case: 'refused', value: refused });
     },
     accepted(notes, spool) {
-      outbox.post({ $case: 'accepted', value: { executionId, notes: [...notes] } });
+      outbox.postSoon({ $case: 'accepted', value: { executionId, notes: [...notes] } });
       deliveries.upload(spool);
     },
     commandStarted({ id: commandId }, index) {
-      outbox.post({ $case: 'commandStarted', value: { executionId, commandId, index } });
+      outbox.postSoon({ $case: 'commandStarted', value: { executionId, commandId, index } });
     },
     commandExited(outcome) {
-      outbox.post({ $case: 'exited', value: { executionId, result: toExited(outcome) } });
+      outbox.postSoon({ $case: 'exited', value: { executionId, result: toExited(outcome) } });
     },
     finished: (finished, spool) => deliveries.add(finished, spool),
   };

@@ -6,7 +6,6 @@ import type {
 } from '@csc-fleet/common/messages';
 import type { RepositorySource } from '@csc-fleet/common/policy-repository';
 import {
-  type ConnectRequest,
   type ConnectResponse,
   channelOptions,
   channelTo,
@@ -18,18 +17,12 @@ import {
   type TlsSource,
 } from '@csc-fleet/common/rpc';
 import type { Log } from '@csc-fleet/common/service';
-import {
-  type CallOptions,
-  type ChannelOptions,
-  type ClientDuplexStream,
-  Metadata,
-  type requestCallback,
-  status,
-} from '@grpc/grpc-js';
+import { type CallOptions, type ChannelOptions, Metadata, type requestCallback, status } from '@grpc/grpc-js';
 import type { OutputSink } from '../output/index.ts';
 import { heartbeatMs } from './connection.ts';
 import { createGrpcOutput } from './grpc-output.ts';
 import { type Line, openLine } from './line.ts';
+import { createLinkWriter, type LinkCall } from './link-writer.ts';
 import type { Executor } from './linked-executor.ts';
 
 /** Where the gate is, and who we are to it. */
@@ -189,7 +182,7 @@ function keepConnected(
 ): () => void {
   const backoff = createBackoff();
   let timer: NodeJS.Timeout | undefined;
-  let current: Call | undefined;
+  let current: LinkCall | undefined;
   let renewing = false;
   const dial = (): void => {
     const { client } = line;
@@ -231,8 +224,6 @@ function keepConnected(
   };
 }
 
-type Call = ClientDuplexStream<ConnectRequest, ConnectResponse>;
-
 interface CallEvents {
   welcomed(): void;
   /** The gate says nothing, and does not end the connection; before `lost`. */
@@ -244,15 +235,9 @@ interface CallEvents {
 // A gate that has not said anything for three heartbeats is gone, whatever TCP says.
 const missedHeartbeats = 3;
 
-// Messages to the gate that may wait in the transport; more of them wait in the outbox, which has bounds.
-const mostWaiting = 4;
-
-function serve(call: Call, executor: Executor, welcomeMs: number, events: CallEvents): void {
+function serve(call: LinkCall, executor: Executor, welcomeMs: number, events: CallEvents): void {
   const connection = executor.connect(
-    (message) => {
-      call.write(message, () => connection.drained());
-      return call.writableLength < mostWaiting;
-    },
+    createLinkWriter(call, () => connection.drained()),
     (error) => {
       end(error);
       call.cancel();

@@ -17,6 +17,8 @@ interface Waiting {
 export const maxWaitingBytes = 8 * 1024 * 1024;
 // What a message costs in memory beside its text.
 const messageCost = 256;
+// How long what nobody waits for is held for company, in milliseconds: a person does not see it, and a short command is over by then.
+const heldMs = 5;
 
 /** Keeps what cannot be said now until it can, within bounds. */
 export class Outbox {
@@ -24,6 +26,9 @@ export class Outbox {
   #isFull = false;
   #queue: Waiting[] = [];
   #bytes = 0;
+  /** Said with what is said next; empty unless there is room. */
+  #held: LinkMessage[] = [];
+  #holding: NodeJS.Timeout | undefined;
   #timesOpened = 0;
   #openedAt = 0;
   #openMs = 0;
@@ -92,6 +97,7 @@ export class Outbox {
   }
 
   close(): void {
+    for (const message of this.#takeHeld()) this.#wait(message);
     this.#openMs = this.openMs;
     this.#send = undefined;
     this.#onOverflow = undefined;
@@ -99,6 +105,31 @@ export class Outbox {
 
   /** Now, or once the link is open again. */
   post(message: LinkMessage): void {
+    this.#sayHeld();
+    this.#sayOrWait(message);
+  }
+
+  /**
+   * The same for what nobody waits for: it goes out just before the next message, or after a moment. A message that goes out alone
+   * costs the gate and this host more than what it says.
+   */
+  postSoon(message: LinkMessage): void {
+    this.#held.push(message);
+    if (this.hasRoom) this.#holding ??= setTimeout(() => this.#sayHeld(), heldMs);
+    else this.#sayHeld();
+  }
+
+  #sayHeld(): void {
+    for (const message of this.#takeHeld()) this.#sayOrWait(message);
+  }
+
+  #takeHeld(): readonly LinkMessage[] {
+    clearTimeout(this.#holding);
+    this.#holding = undefined;
+    return this.#held.splice(0);
+  }
+
+  #sayOrWait(message: LinkMessage): void {
     if (this.hasRoom) this.#say(message);
     // With no connection, the next one's Hello tells of it.
     else if (this.#onOverflow !== undefined || message.$case !== 'refused') this.#wait(message);

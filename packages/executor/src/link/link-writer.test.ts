@@ -1,0 +1,127 @@
+import { once } from 'node:events';
+import {
+  type ConnectRequest,
+  ExecutorLinkClient,
+  type ExecutorLinkServer,
+  ExecutorLinkService,
+  type Wire,
+  wireOfClientCall,
+} from '@csc-fleet/common/rpc';
+import { credentials, type handleBidiStreamingCall, Server, ServerCredentials } from '@grpc/grpc-js';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { createLinkWriter, type LinkCall } from './link-writer.ts';
+
+let server: Server;
+let client: ExecutorLinkClient;
+let call: LinkCall;
+let arrived: string[];
+let hasAll: PromiseWithResolvers<void>;
+const count = 40;
+
+const message = (name: string): ConnectRequest => ({
+  message: { $case: 'accepted', value: { executionId: name, notes: ['x'.repeat(name.length * 100)] } },
+});
+const nameOf = ({ message: it }: ConnectRequest): string =>
+  it?.$case === 'accepted' ? `${it.value.executionId} ${it.value.notes[0]?.length}` : 'another';
+const expected = Array.from({ length: count }, (_, at) => `${at} ${String(at).length * 100}`);
+
+beforeEach(async () => {
+  [arrived, hasAll] = [[], Promise.withResolvers()];
+  const connect: handleBidiStreamingCall<ConnectRequest, object> = (answering) => {
+    answering.on('data', (request: ConnectRequest) => {
+      arrived.push(nameOf(request));
+      answering.write({});
+      if (arrived.length === count) hasAll.resolve();
+    });
+    answering.on('error', () => undefined);
+    answering.on('end', () => answering.end());
+  };
+  server = new Server();
+  server.addService({ connect: ExecutorLinkService.connect }, { connect } as Pick<
+    ExecutorLinkServer,
+    'connect'
+  >);
+  const port = await new Promise<number>((resolve) =>
+    server.bindAsync('127.0.0.1:0', ServerCredentials.createInsecure(), (_, bound) => resolve(bound)),
+  );
+  client = new ExecutorLinkClient(`127.0.0.1:${port}`, credentials.createInsecure());
+  call = client.connect();
+  call.on('error', () => undefined);
+  call.on('end', () => undefined);
+});
+
+afterEach(() => {
+  call.cancel();
+  client.close();
+  server.forceShutdown();
+});
+
+/** Says all of it, the first before the call is answered and the others so many a turn; gives how many pieces they went out in. */
+async function sayAll(each: number, find: (call: LinkCall) => Wire | undefined): Promise<number> {
+  let taken = 0;
+  let pieces = 0;
+  const counting = (asked: LinkCall): Wire | undefined => {
+    const wire = find(asked);
+    const uncork = wire?.uncork.bind(wire);
+    if (wire !== undefined && uncork !== undefined)
+      wire.uncork = () => {
+        pieces += 1;
+        uncork();
+      };
+    return wire;
+  };
+  const whole = Promise.withResolvers<void>();
+  const write = createLinkWriter(
+    call,
+    () => {
+      taken += 1;
+      if (taken === count) whole.resolve();
+    },
+    counting,
+  );
+  const answered = once(call, 'data');
+  write(message('0'));
+  await answered;
+  call.resume();
+  for (let at = 1; at < count; at += 1) {
+    write(message(String(at)));
+    if (at % each === 0) await new Promise(setImmediate);
+  }
+  await Promise.all([whole.promise, hasAll.promise]);
+  return pieces;
+}
+
+describe('messages to the gate', () => {
+  it('arrive in order, and those of one turn go out in one piece', async () => {
+    expect(await sayAll(3, wireOfClientCall)).toBe((count - 1) / 3);
+    expect(arrived).toEqual(expected);
+  });
+
+  it('arrive likewise where the stream of the call is not found', async () => {
+    expect(await sayAll(3, () => undefined)).toBe(0);
+    expect(arrived).toEqual(expected);
+  });
+
+  it('are held back once four of them wait, and let on as they are taken', async () => {
+    const room = Promise.withResolvers<void>();
+    const write = createLinkWriter(call, () => room.resolve());
+    const answered = once(call, 'data');
+    expect(write(message('0'))).toBe(true);
+    await answered;
+    await room.promise;
+    expect([1, 2, 3, 4].map((at) => write(message(String(at))))).toEqual([true, true, true, false]);
+  });
+
+  it('that were said before the call is ended arrive before its end', async () => {
+    const write = createLinkWriter(call, () => undefined);
+    const answered = once(call, 'data');
+    write(message('0'));
+    await answered;
+    const ended = once(call, 'end');
+    call.resume();
+    for (const name of ['1', '2']) write(message(name));
+    call.end();
+    await ended;
+    expect(arrived).toEqual(expected.slice(0, 3));
+  });
+});

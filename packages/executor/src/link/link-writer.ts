@@ -1,0 +1,66 @@
+import {
+  ConnectRequest,
+  type ConnectResponse,
+  encoderOf,
+  messagePrefixBytes,
+  type Wire,
+  wireOfClientCall,
+  writeMessagePrefix,
+} from '@csc-fleet/common/rpc';
+import type { ClientDuplexStream } from '@grpc/grpc-js';
+
+/** The stream that an executor and its gate talk over. */
+export type LinkCall = ClientDuplexStream<ConnectRequest, ConnectResponse>;
+
+// Messages that may wait in the transport; more of them wait in the outbox, which has bounds.
+const mostWaiting = 4;
+
+const encode = encoderOf(ConnectRequest);
+
+/**
+ * Writes messages to the gate; gives false where no more should come until one is taken. What is said in one turn of the event loop
+ * is one write and one piece on the wire, and so wakes the gate once: grpc-js makes one of each.
+ * @param onTaken called whenever the transport has taken one
+ * @param findWire where messages may be written past grpc-js; undefined: nowhere, as before the gate has answered
+ */
+export function createLinkWriter(
+  call: LinkCall,
+  onTaken: () => void,
+  findWire: (call: LinkCall) => Wire | undefined = wireOfClientCall,
+): (message: ConnectRequest) => boolean {
+  let found: Wire | undefined;
+  let waiting = 0;
+  let isCorked = false;
+  const hasRoom = (): boolean => call.writableLength + waiting < mostWaiting;
+  // What grpc-js still has goes out first; and it knows what to say of a call that is over.
+  const findPast = (): Wire | undefined => {
+    if (call.writableLength > 0) return undefined;
+    found ??= findWire(call);
+    return found?.destroyed === false && !found.writableEnded ? found : undefined;
+  };
+  return (message) => {
+    const wire = findPast();
+    if (wire === undefined) {
+      call.write(message, onTaken);
+      return hasRoom();
+    }
+    if (!isCorked) {
+      isCorked = true;
+      wire.cork();
+      process.nextTick(() => {
+        isCorked = false;
+        wire.uncork();
+      });
+    }
+    const bytes = encode(message);
+    const prefix = Buffer.allocUnsafe(messagePrefixBytes);
+    writeMessagePrefix(prefix, bytes.length);
+    waiting += 1;
+    wire.write(prefix);
+    wire.write(bytes, () => {
+      waiting -= 1;
+      onTaken();
+    });
+    return hasRoom();
+  };
+}
