@@ -407,9 +407,12 @@ export function toProbe({
   };
 }
 
-function openJobGroups({ cgroups }: HostFacts, { reserve }: ExecutorOptions): { cgroups?: Cgroups } {
+function openJobGroups(
+  { cgroups }: HostFacts,
+  { reserve, once = false }: ExecutorOptions,
+): { cgroups?: Cgroups } {
   if (cgroups === 'none') return {};
-  return { cgroups: openCgroups({ reserve: { ...defaultReserve, ...reserve } }) };
+  return { cgroups: openCgroups({ reserve: { ...defaultReserve, ...reserve }, ahead: !once }) };
 }
 
 async function prune({

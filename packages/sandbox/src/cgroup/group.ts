@@ -59,11 +59,16 @@ function distinct(directories: GroupDirectories): string[] {
 export function makeGroup(directories: GroupDirectories, settings: readonly Setting[]): void {
   try {
     for (const directory of distinct(directories)) mkdirSync(directory);
-    for (const setting of settings) write(directories, setting);
+    limitGroup(directories, settings);
   } catch (error) {
     removeNow(directories);
     throw error;
   }
+}
+
+/** Gives a group its settings. Throws what the kernel says; it may have some of them then. */
+export function limitGroup(directories: GroupDirectories, settings: readonly Setting[]): void {
+  for (const setting of settings) write(directories, setting);
 }
 
 function write(directories: GroupDirectories, { controller, file, value, optional }: Setting): void {

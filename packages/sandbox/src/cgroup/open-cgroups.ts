@@ -1,7 +1,15 @@
 import { randomBytes } from 'node:crypto';
 import { CscError } from '@csc-fleet/common/errors';
 import { type Check, failed, passed } from '../host/index.ts';
-import { below, type GroupDirectories, makeGroup, openGroup, type RunGroup, removeNow } from './group.ts';
+import {
+  below,
+  type GroupDirectories,
+  limitGroup,
+  makeGroup,
+  openGroup,
+  type RunGroup,
+  removeNow,
+} from './group.ts';
 import type { CgroupMechanism, Hierarchies } from './hierarchy.ts';
 import { toJobsName } from './names.ts';
 import { findOwn, type Reserve, toCommonLimits } from './own.ts';
@@ -28,18 +36,32 @@ export interface Cgroups {
 const remedy =
   'start the executor as root, or as a systemd service with Delegate=cpu memory pids; in a container, make /sys/fs/cgroup writable; or set accept_rlimits_only: true to do without';
 
+export interface CgroupsOptions {
+  readonly reserve: Reserve;
+  /** True: where one group was wanted, the next one is made ahead, as to make one takes longer than to limit it. Default: false. */
+  readonly ahead?: boolean;
+}
+
+// Not while the processes that the last one is for are being made: joining and making take the same lock.
+const aheadMs = 5;
+
 /** Opens a common group of all jobs of this process. Throws SANDBOX_UNAVAILABLE with what to do. */
-export function openCgroups({ reserve }: { readonly reserve: Reserve }): Cgroups {
+export function openCgroups({ reserve, ahead = false }: CgroupsOptions): Cgroups {
   const hierarchies = findOwn();
   if (hierarchies === undefined)
     throw unavailable('this host has no cgroups with memory, pids and cpu controllers');
   const { mechanism } = hierarchies;
   const most = toCommonLimits(reserve, hierarchies);
   let jobs = makeJobsGroup(hierarchies, most);
-  const create = (limits: GroupLimits): RunGroup => {
+  const make = (settings: readonly Setting[]): GroupDirectories => {
     const directories = below(jobs.directories, `run-${randomBytes(6).toString('hex')}`);
-    makeGroup(directories, toSettings(mechanism, limits));
-    return openGroup(mechanism, directories);
+    makeGroup(directories, settings);
+    return directories;
+  };
+  const spare = createSpare(() => make([]));
+  const create = (limits: GroupLimits): RunGroup => {
+    const settings = toSettings(mechanism, limits);
+    return openGroup(mechanism, spare.take(settings) ?? make(settings));
   };
   return {
     mechanism,
@@ -53,9 +75,60 @@ export function openCgroups({ reserve }: { readonly reserve: Reserve }): Cgroups
         jobs.close();
         jobs = makeJobsGroup(hierarchies, most);
         return create(limits);
+      } finally {
+        if (ahead) spare.makeSoon();
       }
     },
-    close: () => jobs.close(),
+    close() {
+      spare.close();
+      jobs.close();
+    },
+  };
+}
+
+interface Spare {
+  /** It, with these settings. Undefined where there is none that takes them: what does not is removed. */
+  take(settings: readonly Setting[]): GroupDirectories | undefined;
+  makeSoon(): void;
+  close(): void;
+}
+
+/** A group with nothing in it, which was given to nobody. */
+function createSpare(make: () => GroupDirectories): Spare {
+  let spare: GroupDirectories | undefined;
+  let timer: NodeJS.Timeout | undefined;
+  const remove = (): void => {
+    if (spare !== undefined) removeNow(spare);
+    spare = undefined;
+  };
+  return {
+    take(settings) {
+      try {
+        if (spare !== undefined) limitGroup(spare, settings);
+        const taken = spare;
+        spare = undefined;
+        return taken;
+      } catch {
+        // As one that is made for them now: it says why.
+        remove();
+        return undefined;
+      }
+    },
+    makeSoon() {
+      if (spare !== undefined) return;
+      timer ??= setTimeout(() => {
+        timer = undefined;
+        try {
+          spare = make();
+        } catch {
+          // Whoever needs one is told.
+        }
+      }, aheadMs).unref();
+    },
+    close() {
+      clearTimeout(timer);
+      remove();
+    },
   };
 }
 
