@@ -1,6 +1,14 @@
 import { CscError, isCscError } from '@csc-fleet/common/errors';
 import { fromServiceError, type GateChannel } from '@csc-fleet/common/rpc';
-import { type Client, type ClientReadableStream, connectivityState, Metadata } from '@grpc/grpc-js';
+import {
+  type ChannelInterface,
+  type Client,
+  type ClientReadableStream,
+  connectivityState,
+  Metadata,
+  type StatusObject,
+  status,
+} from '@grpc/grpc-js';
 import { beginCall, type CallerContext, isTraced } from './caller-trace.ts';
 
 /** How one method is named and encoded: what the generated service definition says of it. */
@@ -134,22 +142,13 @@ async function callUnary<Q, R>(
   { timeoutMs, signal, metadata }: UnaryTerms,
 ): Promise<R> {
   throwIfAborted(signal);
-  let cancel = (): void => {};
-  const answer = new Promise<R>((resolve, reject) => {
-    const call = route.client.makeUnaryRequest(
-      method.path,
-      (value: Q) => method.requestSerialize(value),
-      (bytes) => method.responseDeserialize(bytes),
-      request,
-      metadata,
-      { deadline: Date.now() + timeoutMs },
-      (error, value) => (error === null && value !== undefined ? resolve(value) : reject(error)),
-    );
-    cancel = () => call.cancel();
-  });
+  let call: ChannelCall | undefined;
+  const cancel = () => call?.cancelWithStatus(status.CANCELLED, 'Cancelled on client');
   signal?.addEventListener('abort', cancel, { once: true });
   try {
-    const value = await answer;
+    const message = method.requestSerialize(request);
+    call = route.client.getChannel().createCall(method.path, Date.now() + timeoutMs, null, null, null);
+    const value = await oneAnswer(call, message, metadata, method);
     route.heard();
     return value;
   } catch (error) {
@@ -158,6 +157,52 @@ async function callUnary<Q, R>(
   } finally {
     signal?.removeEventListener('abort', cancel);
   }
+}
+
+type ChannelCall = ReturnType<ChannelInterface['createCall']>;
+
+/**
+ * What Client.makeUnaryRequest does with a call of its channel, without its interceptors and without an error made of every call
+ * for the stack that it would fail with: together a fifth of what a call costs. Rejects with the status of a call that fails.
+ */
+function oneAnswer<R>(
+  call: ChannelCall,
+  message: Buffer,
+  metadata: Metadata,
+  { responseDeserialize: decode }: Pick<Method<never, R>, 'responseDeserialize'>,
+): Promise<R> {
+  return new Promise((resolve, reject) => {
+    let answer: { readonly value: R } | undefined;
+    let unreadable: StatusObject | undefined;
+    call.start(metadata, {
+      onReceiveMetadata: () => undefined,
+      onReceiveMessage: (bytes: Buffer) => {
+        try {
+          answer = { value: decode(bytes) };
+        } catch {
+          const details = 'the answer is not a message of this method';
+          unreadable = { code: status.INTERNAL, details, metadata: new Metadata() };
+          call.cancelWithStatus(unreadable.code, details);
+        }
+      },
+      onReceiveStatus: (told) => {
+        if (unreadable === undefined && told.code === status.OK && answer !== undefined)
+          resolve(answer.value);
+        else reject(toStatusError(unreadable ?? (told.code === status.OK ? noAnswer(told) : told)));
+      },
+    });
+    call.startRead();
+    call.sendMessageWithContext({}, message);
+    call.halfClose();
+  });
+}
+
+function noAnswer({ metadata }: StatusObject): StatusObject {
+  return { code: status.UNIMPLEMENTED, details: 'No message received', metadata };
+}
+
+function toStatusError(told: StatusObject): Error {
+  return Object.assign(new Error(`${told.code} ${status[told.code]}: ${told.details}`), told);
 }
 
 async function* callStream<Q, R>(
