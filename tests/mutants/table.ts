@@ -1347,6 +1347,22 @@ const host: readonly Mutant[] = [
     red: 'of no message, of half of one and of two is refused',
   },
   {
+    name: 'a-member-that-nobody-knows-is-taken',
+    file: 'packages/common/src/schema/accepts.ts',
+    before: 'return countMembers(value) === members.length - absent;',
+    after: 'return true;',
+    tests: ['packages/common/src/schema/accepts.test.ts'],
+    red: 'what has a member that is not known',
+  },
+  {
+    name: 'numbers-as-names-keep-their-own-order',
+    file: 'packages/common/src/encoding/canonical-json.ts',
+    before: "if (startsWithDigit(key) || key === '__proto__') return undefined;",
+    after: '',
+    tests: ['packages/common/src/encoding/canonical-json.test.ts'],
+    red: 'orders names by code point that an object has in an order of its own',
+  },
+  {
     name: 'key-twice-in-what-looks-written-by-a-program',
     file: 'packages/common/src/encoding/strict-json.ts',
     before: 'return isSimple(value, simpleDepth) && JSON.stringify(value) === text;',

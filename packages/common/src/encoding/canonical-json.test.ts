@@ -99,6 +99,15 @@ describe('canonicalJson', () => {
     }
   });
 
+  it('orders names by code point that an object has in an order of its own, or not at all', () => {
+    const named: JsonValue = JSON.parse('{"b":1,"__proto__":{"10":1,"9":2,"01":3},"-1":4,"constructor":5}');
+    expect(canonicalJson([named])).toBe('[{"-1":4,"__proto__":{"01":3,"10":1,"9":2},"b":1,"constructor":5}]');
+  });
+
+  it('writes what looks like half of a character, and is none, as it is', () => {
+    expect(canonicalJson({ b: '\\ud800', a: '\ud83d\ude00' })).toBe('{"a":"\u{1f600}","b":"\\\\ud800"}');
+  });
+
   it('does not depend on the order of members', () => {
     fc.assert(
       fc.property(

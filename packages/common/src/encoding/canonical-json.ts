@@ -19,12 +19,75 @@ const maxDepth = 256;
  * integer beyond 2^53 - 1, a lone surrogate, anything that is not JSON.
  */
 export function canonicalJson(value: Encodable, options: CanonicalOptions = {}): string {
-  return encode(value, options.keepNulls === true, 0);
+  const keepNulls = options.keepNulls === true;
+  return encodeSorted(value, keepNulls) ?? encode(value, keepNulls, 0);
 }
 
 /** canonicalJson as UTF-8. */
 export function canonicalBytes(value: Encodable, options: CanonicalOptions = {}): Buffer {
   return Buffer.from(canonicalJson(value, options), 'utf8');
+}
+
+/**
+ * The same as `encode`, in less than two thirds of its time, as JSON.stringify writes a copy whose members are in order: of what
+ * programs and people write in ASCII or near it. Undefined for anything else, and for all that there is no such text of.
+ */
+function encodeSorted(value: unknown, keepNulls: boolean): string | undefined {
+  if (typeof value !== 'object' || value === null) return undefined;
+  const sorted = toSorted(value, keepNulls, 0);
+  if (sorted === undefined) return undefined;
+  const text = JSON.stringify(sorted);
+  // Beyond, members may be in another order; an escaped surrogate is half of a character.
+  return beyondBasic.test(text) || text.includes('\\ud') ? undefined : text;
+}
+
+// No artifact is deeper.
+const simpleDepth = 32;
+
+/** A copy of plain objects and arrays, members in order; undefined where that cannot be. */
+function toSorted(value: object, keepNulls: boolean, depth: number): object | undefined {
+  if (depth === simpleDepth) return undefined;
+  if (Array.isArray(value)) return toSortedItems(value, keepNulls, depth);
+  if (!isPlainObject(value)) return undefined;
+  const keys = sortKeys(Object.keys(value));
+  const copy: Record<string, unknown> = {};
+  for (let index = 0; index < keys.length; index += 1) {
+    const key = keys[index] as string;
+    // An object has members that are numbers first, and none that is called so.
+    if (startsWithDigit(key) || key === '__proto__') return undefined;
+    const member = value[key];
+    if (member === undefined || (member === null && !keepNulls)) continue;
+    const kept = isText(member) ? member : toSimple(member, keepNulls, depth);
+    if (kept === undefined) return undefined;
+    copy[key] = kept;
+  }
+  return copy;
+}
+
+function toSortedItems(items: readonly unknown[], keepNulls: boolean, depth: number): unknown[] | undefined {
+  const copy: unknown[] = [];
+  for (let index = 0; index < items.length; index += 1) {
+    const item = items[index];
+    const kept = isText(item) ? item : toSimple(item, keepNulls, depth);
+    if (kept === undefined) return undefined;
+    copy.push(kept);
+  }
+  return copy;
+}
+
+function toSimple(value: unknown, keepNulls: boolean, depth: number): unknown {
+  if (typeof value === 'number') return Number.isSafeInteger(value) ? value : undefined;
+  if (value === null || typeof value === 'boolean') return value;
+  return typeof value === 'object' ? toSorted(value, keepNulls, depth + 1) : undefined;
+}
+
+function isText(value: unknown): value is string {
+  return typeof value === 'string';
+}
+
+function startsWithDigit(key: string): boolean {
+  const unit = key.charCodeAt(0);
+  return unit >= 0x30 && unit <= 0x39;
 }
 
 // `unknown`, as callers reach this with values that only the compiler believes to be JSON.

@@ -19,7 +19,8 @@ const uncRoot = /^[\\/]{2}([^\\/]+)[\\/]([^\\/]+)(?:[\\/]|$)/;
 export function parsePath(path: string): ParsedPath | undefined {
   if (path.startsWith('//') || path.startsWith('\\\\')) return parseUnc(path);
   if (driveRoot.test(path)) return parseDrive(path);
-  if (path.startsWith('/')) return { flavour: 'posix', normalized: `/${fold(path.split('/'))}` };
+  if (path.startsWith('/'))
+    return { flavour: 'posix', normalized: isFolded(path) ? path : `/${fold(path.split('/'))}` };
   return undefined;
 }
 
@@ -34,6 +35,11 @@ function parseUnc(path: string): ParsedPath | undefined {
 function parseDrive(path: string): ParsedPath {
   const rest = fold(path.slice(3).split(/[\\/]/));
   return { flavour: 'windows-drive', normalized: `${path.slice(0, 2)}/${rest}`.toLowerCase() };
+}
+
+// As nearly every path is. A name that begins with a dot may be folded for nothing.
+function isFolded(path: string): boolean {
+  return !path.endsWith('/') && !path.includes('//') && !path.includes('/.');
 }
 
 function fold(segments: readonly string[]): string {
@@ -54,6 +60,7 @@ function covers(outer: ParsedPath | undefined, inner: ParsedPath): boolean {
 
 /** True where a segment is `..`, in any kind of path, relative ones included. */
 export function hasParentSegment(path: string): boolean {
+  if (!path.includes('..')) return false;
   const separator = parsePath(path)?.flavour === 'posix' ? '/' : /[\\/]/;
   return path.split(separator).includes('..');
 }

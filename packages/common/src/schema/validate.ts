@@ -1,11 +1,16 @@
 import type * as z from 'zod';
 import { type Encodable, type JsonValue, parseStrictJson } from '../encoding/index.ts';
 import { type Fault, faulty, type Parsed, parsed, quoteBriefly, zodFaults } from '../errors/index.ts';
+import { acceptsAsIs } from './accepts.ts';
 
 const maxFaults = 100;
 
-/** What a schema makes of a JSON value: the artifact, or every fault (at most 100) in plain words. */
+/**
+ * What a schema makes of a JSON value: the artifact, which is the value itself where nothing is added to it, or every fault (at most
+ * 100) in plain words.
+ */
 export function validate<T extends z.ZodType>(schema: T, value: Encodable): Parsed<z.output<T>> {
+  if (acceptsAsIs(schema, value)) return parsed(value as z.output<T>);
   try {
     const result = schema.safeParse(value, { error: describeIssue });
     return result.success ? parsed(result.data) : { ok: false, faults: bounded(zodFaults(result.error)) };

@@ -1,0 +1,118 @@
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import * as z from 'zod';
+import { contractSchema } from '../contract/index.ts';
+import { acceptsAsIs } from './accepts.ts';
+import { uniqueList } from './values.ts';
+
+const leaf = fc.constantFrom<z.ZodType>(
+  z.string(),
+  z.string().refine((text) => text !== ''),
+  z.string().regex(/^[a-z]$/),
+  z.string().trim(),
+  z.int().min(1).max(3),
+  z.number(),
+  z.coerce.number(),
+  z.boolean(),
+  z.null(),
+  z.unknown(),
+  z.enum(['a', 'b']),
+  z.literal('a'),
+  z.literal(['a', undefined]),
+);
+
+function wantA(value: object, context: z.core.$RefinementCtx): void {
+  if (!Object.hasOwn(value, 'a')) context.addIssue('no a');
+}
+
+const members = ['a', 'b', 'toString'];
+const schemas = fc.letrec<{ any: z.ZodType }>((tie) => {
+  const shape = fc.dictionary(fc.constantFrom(...members), tie('any'), { maxKeys: 2, noNullPrototype: true });
+  return {
+    any: fc.oneof(
+      { maxDepth: 3 },
+      leaf,
+      shape.map((it) => z.strictObject(it)),
+      shape.map((it) => z.object(it)),
+      shape.map((it) => z.looseObject(it)),
+      shape.map((it) => z.strictObject(it).superRefine(wantA)),
+      tie('any').map((it) => z.array(it).min(1)),
+      tie('any').map((it) => uniqueList(it as z.ZodType<string>, 0)),
+      tie('any').map((it) => z.record(z.string().regex(/^[a-z]/), it)),
+      tie('any').map((it) => z.record(z.enum(['a', 'b']), it)),
+      tie('any').map((it) => it.exactOptional()),
+      tie('any').map((it) => it.optional()),
+      tie('any').map((it) => it.nullable()),
+      tie('any').map((it) => it.default('a')),
+      tie('any').map((it) => it.transform((value) => [value])),
+      fc.tuple(tie('any'), tie('any')).map((options) => z.union(options)),
+    ),
+  };
+}).any;
+
+const values = fc.letrec<{ any: unknown }>((tie) => ({
+  any: fc.oneof(
+    { maxDepth: 4 },
+    fc.constantFrom<unknown>('', 'a', ' a', 'ab', 0, 1, 2, 4, 1.5, Number.NaN, true, null, undefined),
+    fc.array(tie('any'), { maxLength: 2 }),
+    fc.dictionary(fc.constantFrom(...members, 'A'), tie('any'), { maxKeys: 3, noNullPrototype: true }),
+  ),
+})).any;
+
+describe('what is taken as it is', () => {
+  it('is what zod takes, and makes nothing else of', () => {
+    fc.assert(
+      fc.property(schemas, fc.array(values, { minLength: 5, maxLength: 20 }), (schema, some) => {
+        for (const value of some) {
+          const before = structuredClone(value);
+          if (!acceptsAsIs(schema, value)) continue;
+          const result = schema.safeParse(value);
+          expect(result.success && result.data).toStrictEqual(before);
+          expect(value).toStrictEqual(before);
+        }
+      }),
+      { numRuns: 1500 },
+    );
+  });
+
+  it.each<[string, z.ZodType, unknown]>([
+    ['what gets a default', z.strictObject({ a: z.string().default('x') }), {}],
+    ['what is called undefined', z.strictObject({ a: z.string().optional() }), { a: undefined }],
+    ['what loses a member', z.object({ a: z.string() }), { a: 'x', b: 1 }],
+    ['what has a member that is not known', z.strictObject({ a: z.string() }), { a: 'x', b: 1 }],
+    ['what inherits a member', z.strictObject({ a: z.string() }), Object.create({ a: 'x' })],
+    ['what lacks a member', z.strictObject({ a: z.string(), b: z.string().exactOptional() }), { b: 'x' }],
+    ['what is cut', z.string().trim(), ' a'],
+    ['what an earlier choice changes', z.union([z.string().trim(), z.string()]), ' a'],
+    ['what a check refuses', z.string().refine(() => false), 'a'],
+    ['what a check has an issue with', z.string().superRefine((_, to) => to.addIssue('no')), 'a'],
+    ['what is no type of JSON', z.date(), new Date()],
+  ])('is not %s', (_, schema, value) => {
+    expect(acceptsAsIs(schema, value)).toBe(false);
+    // What was refused leaves no mark.
+    expect(acceptsAsIs(z.array(z.string().regex(/a/)), ['a'])).toBe(true);
+  });
+
+  it('is a contract that says all', () => {
+    const command = {
+      ...{ id: 'look', exec: { argv: ['ls'] }, cwd: '/w', read_paths: ['/w'], write_paths: [] },
+      ...{
+        network: 'deny',
+        env_allow: [],
+        secret_refs: [],
+        timeout_sec: 10,
+        proposed_effect_type: 'observe',
+      },
+    };
+    const contract = {
+      ...{ version: 'csc.v0.1', contract_id: 'contract-1', intent: 'look', commands: [command] },
+      actor: { agent_id: 'a', session_id: 's', initiating_user: 'u', delegation_scope: 'd' },
+      ...{ risk_class: 'low', approval_mode: 'policy_only', justification: 'a test', expected_outputs: [] },
+    };
+    expect(acceptsAsIs(contractSchema, contract)).toBe(true);
+    expect(acceptsAsIs(contractSchema, { ...contract, commands: [command, command] })).toBe(false);
+    expect(acceptsAsIs(contractSchema, { ...contract, commands: [{ ...command, pipeline: {} }] })).toBe(
+      false,
+    );
+  });
+});

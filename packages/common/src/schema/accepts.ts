@@ -1,0 +1,174 @@
+import type * as z from 'zod';
+
+/** True only where the schema takes the value and leaves it just as it is; false says nothing. */
+type Accepts = (value: unknown) => boolean;
+
+const compiled = new WeakMap<z.core.$ZodType, { readonly accepts: Accepts | undefined }>();
+
+/**
+ * True only where the schema takes this JSON value and makes nothing else of it, so that the value is the result: nearly always,
+ * and without the copy that zod makes of each object, the payload of each member, and the code that it generates at first. It follows
+ * zod's own definitions, and calls the checks in them; of what it does not know, and of a value that has a fault, gets a
+ * default or loses a member, it says false, and zod has the word.
+ */
+export function acceptsAsIs(schema: z.core.$ZodType, value: unknown): boolean {
+  const known = compiled.get(schema) ?? { accepts: compile(schema) };
+  compiled.set(schema, known);
+  return known.accepts?.(value) ?? false;
+}
+
+function compile(schema: z.core.$ZodType): Accepts | undefined {
+  const base = baseOf(schema as z.core.$ZodTypes);
+  const checks = checksOf(schema).map(compileCheck);
+  const [first, second, ...rest] = checks;
+  if (base === undefined || first === undefined) return base;
+  if (second === undefined) return (value) => base(value) && first(value);
+  if (rest.length === 0) return (value) => base(value) && first(value) && second(value);
+  return (value) => base(value) && checks.every((check) => check(value));
+}
+
+// As $ZodType has them: what is a check itself (z.int, z.url, z.custom) is its own first one.
+function checksOf(schema: z.core.$ZodType): readonly z.core.$ZodCheck<never>[] {
+  const { def, traits } = schema._zod;
+  const own = traits.has('$ZodCheck') ? [schema as unknown as z.core.$ZodCheck<never>] : [];
+  return [...own, ...(def.checks ?? [])];
+}
+
+// Checks call none of these in turn, so that one will do; what it says of a fault is never read.
+let payload: z.core.ParsePayload = { value: undefined, issues: [] };
+
+function compileCheck(check: z.core.$ZodCheck<never>): Accepts {
+  const { def } = check._zod;
+  // What refine() makes, which calls this and nothing else.
+  if (def.when === undefined && 'fn' in def && typeof def.fn === 'function') {
+    const { fn } = def as { readonly fn: Accepts };
+    return (value) => fn(value) === true;
+  }
+  return (value) => {
+    payload.value = value;
+    if (def.when !== undefined && !def.when(payload)) return true;
+    const done: unknown = check._zod.check(payload as z.core.ParsePayload<never>);
+    if (done === undefined && payload.issues.length === 0 && payload.value === value) return true;
+    payload = { value: undefined, issues: [] };
+    return false;
+  };
+}
+
+function baseOf(schema: z.core.$ZodTypes): Accepts | undefined {
+  const { def } = schema._zod;
+  if ('coerce' in def && def.coerce === true) return undefined;
+  switch (def.type) {
+    case 'string':
+      return (value) => typeof value === 'string';
+    case 'number':
+      return (value) => typeof value === 'number' && Number.isFinite(value);
+    case 'boolean':
+      return (value) => typeof value === 'boolean';
+    case 'null':
+      return (value) => value === null;
+    case 'enum':
+    case 'literal': {
+      const values: ReadonlySet<unknown> | undefined = schema._zod.values;
+      return values === undefined ? undefined : (value) => values.has(value);
+    }
+    case 'array':
+      return arrayOf(compile(def.element));
+    case 'object':
+      return objectOf(def.shape);
+    case 'record':
+      return recordOf(def);
+    case 'optional':
+    case 'default': {
+      const inner = compile(def.innerType);
+      return inner && ((value) => value !== undefined && inner(value));
+    }
+    case 'nullable': {
+      const inner = compile(def.innerType);
+      return inner && ((value) => value === null || inner(value));
+    }
+    case 'union':
+      return unionOf(schema as z.core.$ZodUnion);
+    default:
+      return undefined;
+  }
+}
+
+function arrayOf(item: Accepts | undefined): Accepts | undefined {
+  if (item === undefined) return undefined;
+  return (value) => {
+    if (!Array.isArray(value)) return false;
+    for (let index = 0; index < value.length; index += 1) if (!item(value[index])) return false;
+    return true;
+  };
+}
+
+interface Member {
+  readonly name: string;
+  readonly accepts: Accepts;
+  readonly mayBeAbsent: boolean;
+}
+
+// Whatever zod does with members that it has no schema of, an object without any comes out as it is.
+function objectOf(shape: z.core.$ZodShape): Accepts | undefined {
+  const members: Member[] = [];
+  for (const [name, member] of Object.entries(shape)) {
+    const accepts = compile(member);
+    if (accepts === undefined || name === '__proto__') return undefined;
+    members.push({ name, accepts, mayBeAbsent: isOptional(member as z.core.$ZodTypes) });
+  }
+  return (value) => {
+    if (!isPlain(value)) return false;
+    let absent = 0;
+    for (let index = 0; index < members.length; index += 1) {
+      const { name, accepts, mayBeAbsent } = members[index] as Member;
+      const member = value[name];
+      if (member === undefined) absent += 1;
+      if (member === undefined ? !mayBeAbsent : !accepts(member)) return false;
+    }
+    return countMembers(value) === members.length - absent;
+  };
+}
+
+// A default takes the place of what is absent, and checks behind may want a value.
+function isOptional(member: z.core.$ZodTypes): boolean {
+  const { def } = member._zod;
+  return (
+    def.type === 'optional' &&
+    def.innerType._zod.optin === undefined &&
+    (def.checks === undefined || def.checks.length === 0)
+  );
+}
+
+function recordOf({ keyType, valueType }: z.core.$ZodRecordDef): Accepts | undefined {
+  // Of a closed list of names each is wanted.
+  if (keyType._zod.values !== undefined) return undefined;
+  const [name, member] = [compile(keyType), compile(valueType)];
+  if (name === undefined || member === undefined) return undefined;
+  return (value) =>
+    isPlain(value) &&
+    Object.keys(value).every((key) => key !== '__proto__' && name(key) && member(value[key]));
+}
+
+// Zod takes the first that takes it, in whatever way: what comes before another must be of a type that a false says no to.
+const plainTypes: ReadonlySet<string> = new Set(['string', 'number', 'boolean', 'null', 'enum', 'literal']);
+
+function unionOf({ _zod: { def } }: z.core.$ZodUnion): Accepts | undefined {
+  const options = def.options.map(compile);
+  const last = options.pop();
+  const types = def.options.map(({ _zod }) => _zod.def.type);
+  if (last === undefined || types.length !== 2 || !types.slice(0, -1).every((it) => plainTypes.has(it)))
+    return undefined;
+  const [first] = options;
+  return first && ((value) => (typeof value === 'object' ? last(value) : first(value)));
+}
+
+function isPlain(value: unknown): value is Readonly<Record<string, unknown>> {
+  return typeof value === 'object' && value !== null && Object.getPrototypeOf(value) === Object.prototype;
+}
+
+// With what it inherits, which is nothing unless somebody has changed all objects: then zod has the word.
+function countMembers(value: object): number {
+  let count = 0;
+  for (const _ in value) count += 1;
+  return count;
+}
