@@ -71,6 +71,24 @@ describe('a spool', () => {
     expect(second.map(({ offset, data }) => [offset, String(data)])).toEqual([[0, 'ghi']]);
   });
 
+  it('gives back each chunk once, when nobody reads it any more', async () => {
+    const spool = open({ stdout: 2 ** 20, stderr: 0 });
+    const texts = ['a', 'b', 'c', 'd'].map((letter) => letter.repeat(50_000));
+    const given: string[] = [];
+    const source = Object.assign(Readable.from(texts.map((it) => Buffer.from(it))), {
+      recycle: (chunk: Buffer) => {
+        given.push(String(chunk.subarray(0, 1)));
+        chunk.fill('x');
+      },
+    });
+    await spool.capture('main', 'stdout', source);
+    await spool.end();
+    expect(given).toEqual(['a', 'b', 'c', 'd']);
+    expect(spool.total('stdout').sha256).toBe(sha256(texts.join('')));
+    const kept = decode(await spool.read(0, 2 ** 20)).map(({ data }) => String(data));
+    expect(kept.join('')).toBe(texts.join(''));
+  });
+
   it('is read from anywhere without being read whole: a gate says where to go on', async () => {
     const spool = open({ stdout: 2 ** 24, stderr: 2 ** 24 });
     await spool.capture('one', 'stdout', Readable.from([Buffer.alloc(9 << 20, 0x0a)]));

@@ -221,8 +221,11 @@ export class OutputSpool implements StoredLog {
     for (let at = 0; at < kept.length; at += maxFrameData) {
       this.#enqueue(commandId, stream, kept.subarray(at, at + maxFrameData));
     }
-    if (kept.length > 0) this.#queue.at(-1)?.done.push(done);
-    else done();
+    const last = kept.length > 0 ? this.#queue.at(-1) : undefined;
+    if (last === undefined) return done();
+    last.done.push(done);
+    // Only now, as it takes the queue at once.
+    this.#flushing ??= this.#flush();
   }
 
   // Joined to the piece before it where that still waits: small writes then share a frame.
@@ -239,7 +242,6 @@ export class OutputSpool implements StoredLog {
       this.#queuedBytes += costOf(commandId);
     }
     this.#queuedBytes += data.length;
-    this.#flushing ??= this.#flush();
   }
 
   async #flush(): Promise<void> {
