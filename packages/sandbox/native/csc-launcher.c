@@ -20,7 +20,6 @@
 #define _GNU_SOURCE
 #include "launcher.h"
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -42,7 +41,7 @@ static noreturn void run(int count, char **words) {
 static int make_pipes(unsigned long count) {
   int ends[2];
   for (; count > 0; count--) {
-    if (pipe2(ends, O_CLOEXEC) != 0) fail("pipe");
+    if (make_pipe(ends) != 0) fail("pipe");
     if (printf("%d\n", ends[0]) < 0) fail("standard output");
   }
   if (puts(".") < 0 || fflush(stdout) != 0) fail("standard output");

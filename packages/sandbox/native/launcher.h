@@ -108,6 +108,9 @@ int listen_and_hand_over(const char *port, const char *network);
 
 /* ---- serve.c ---- */
 
+/* As pipe(2), closed by exec. As root it holds as much as the executor reads at once of a command that says a lot; what others
+   may have in all of their pipes together is little (pipe-user-pages-soft, pipe(7)), and theirs hold what a pipe does. */
+int make_pipe(int ends[2]);
 /* Serves one executor, which is this process's parent, until it is gone. */
 noreturn void serve(const char *executor, const char *ahead);
 #endif

@@ -38,6 +38,7 @@ enum {
   AHEAD = 4,
   MOST_CHILDREN = 512,
   MOST_PIPES = 64,
+  PIPE_BYTES = 256 * 1024,
   /* How long the end waits for killed children, in tenths of a second. */
   PATIENCE = 50,
 };
@@ -212,10 +213,16 @@ static void kill_id(uint32_t id) {
       send_kill(&children[at]);
 }
 
+int make_pipe(int ends[2]) {
+  if (pipe2(ends, O_CLOEXEC) != 0) return -1;
+  if (geteuid() == 0) fcntl(ends[0], F_SETPIPE_SZ, PIPE_BYTES);
+  return 0;
+}
+
 static void make_pipes(uint32_t id, int count) {
   drop_pipes();
   for (; count > 0 && pipe_end_count < 2 * MOST_PIPES; count--) {
-    if (pipe2(pipe_ends + pipe_end_count, O_CLOEXEC) != 0) break;
+    if (make_pipe(pipe_ends + pipe_end_count) != 0) break;
     tell(PIPE, id, pipe_ends[pipe_end_count], 0, 0);
     pipe_end_count += 2;
   }

@@ -221,9 +221,11 @@ export class OutputSpool implements StoredLog {
     for (let at = 0; at < kept.length; at += maxFrameData) {
       this.#enqueue(commandId, stream, kept.subarray(at, at + maxFrameData));
     }
-    const last = kept.length > 0 ? this.#queue.at(-1) : undefined;
-    if (last === undefined) return done();
-    last.done.push(done);
+    if (kept.length === 0) {
+      done();
+      return;
+    }
+    this.#queue.at(-1)?.done.push(done);
     // Only now, as it takes the queue at once.
     this.#flushing ??= this.#flush();
   }

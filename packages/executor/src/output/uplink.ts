@@ -22,7 +22,7 @@ export interface OutputSink {
 // What may be under way without an acknowledgement, in bytes: as much as a reader of the gate may lag in memory.
 const window = 4 * 1024 * 1024;
 const chunk = logPieceBytes;
-// A job prints through a pipe, in pieces of 64 KiB or less. While the gate has some of them under way, more are waited for
+// A job prints through a pipe, in pieces of any length up to 256 KiB. While the gate has some of them under way, more are waited for
 // this long, in milliseconds: each message costs both ends as much as 64 KiB.
 const gatherMs = 2;
 const gatherForMoment = (): Promise<void> => sleep(gatherMs);

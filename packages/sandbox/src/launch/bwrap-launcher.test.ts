@@ -500,7 +500,7 @@ describe('output', () => {
     for await (const chunk of launched.stdout) {
       length += chunk.length;
       peak = Math.max(peak, process.memoryUsage().arrayBuffers);
-      expect(chunk.length).toBeLessThanOrEqual(65_536);
+      expect(chunk.length).toBeLessThanOrEqual(262_144);
       launched.stdout.recycle(chunk);
     }
     expect(length).toBe(200 * 1024 * 1024);

@@ -61,7 +61,7 @@ export interface LocalPlace {
   readonly umask: number;
 }
 
-/** Raw chunks (Buffer) of at most 64 KiB, read only as fast as they are taken. */
+/** Raw chunks (Buffer) of at most 256 KiB, read only as fast as they are taken. */
 export interface OutputReadable extends Readable {
   /**
    * Lets a chunk's memory be used for a later one: its bytes change then. At most once for a chunk, or never: the

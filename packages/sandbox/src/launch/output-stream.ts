@@ -22,7 +22,7 @@ const settleMs = 500;
 const maxPipeBytes = 1024 * 1024;
 
 /**
- * What comes out of a FIFO: raw chunks of at most 64 KiB, read only as fast as they are taken, so that a slow reader
+ * What comes out of a FIFO: raw chunks of at most 256 KiB, read only as fast as they are taken, so that a slow reader
  * slows the command rather than filling memory. It is a socket because only those are polled by Node; a blocking read
  * would keep one of its four threads.
  */

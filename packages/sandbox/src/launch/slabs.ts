@@ -1,6 +1,6 @@
-/** The most that is read at once, in bytes. */
-const readBytes = 64 * 1024;
-const slabBytes = 4 * readBytes;
+/** The most that is read at once, in bytes: what a pipe of csc-launcher's holds (serve.c, PIPE_BYTES). */
+const readBytes = 256 * 1024;
+const slabBytes = 2 * readBytes;
 // Most commands say little: their memory should be small change as well.
 const firstSlabBytes = 16 * 1024;
 // A read of less than this is not worth its system call.
@@ -24,7 +24,7 @@ export class Slabs {
   readonly #byMemory = new WeakMap<ArrayBufferLike, Slab>();
   #current: Slab = this.#make(firstSlabBytes);
 
-  /** Where the next read may put its bytes: 8 to 64 KiB. */
+  /** Where the next read may put its bytes: 8 to 256 KiB. */
   room(): Buffer {
     if (this.#current.memory.length - this.#current.used < leastBytes) this.#current = this.#next();
     const { memory, used } = this.#current;

@@ -115,6 +115,11 @@ describe('csc-launcher, told to run a program', () => {
     expect(lines.at(-1)).toBe(lines.at(-2));
   });
 
+  it.runIf(process.getuid?.() === 0)('lets it write 256 KiB before anybody reads', async () => {
+    const program = ['/bin/sh', '-c', 'exec timeout 10 head -c 262144 /dev/zero'];
+    expect(await run({ program })).toMatchObject(good);
+  });
+
   it('says how it ended, to the number', async () => {
     expect(await run({ program: ['/bin/sh', '-c', 'exit 143'] })).toMatchObject({ code: 143, signal: null });
     expect(await run({ program: ['/bin/sh', '-c', 'kill -TERM $$'] })).toMatchObject({
