@@ -59,14 +59,9 @@ function startAgain() {
 // is in use before it collects: after 10,000 runs a third of the gate's memory is nobody's. It collects at half more.
 if (process.argv[2] === 'gate') require('node:v8').setFlagsFromString('--heap-growing-percent=50');
 
-// V8 would mark what is in use, on threads beside, once in a run and near its end: for a collection of what that end gives back anyway.
-// Where a longer one runs out of room it collects at once.
-const marksAtOnce = ['--no-incremental-marking', '--incremental-marking'];
-
 // Code compiled under other flags is no code to V8, and that of Node's own modules is under none: a flag is set once all is loaded, and
 // taken back before what was compiled is kept.
 const lateFlags = {
-  run: marksAtOnce,
   submit: keepsYoungSpace,
   get: keepsYoungSpace,
   attach: keepsYoungSpace,

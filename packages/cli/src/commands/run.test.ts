@@ -1,4 +1,4 @@
-import { spawn } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
 import { randomBytes, randomUUID } from 'node:crypto';
 import { once } from 'node:events';
 import { chmodSync, chownSync, existsSync, mkdirSync, readdirSync, readFileSync } from 'node:fs';
@@ -254,6 +254,32 @@ describe('csc run, hardened', () => {
     expect(stderr).toContain('not-there');
     expect(receipt()).toMatchObject({ status: 'blocked' });
     expect((await verified()).code).toBe(0);
+  });
+});
+
+// It takes root to have mounts of cgroups that are read-only for one process alone.
+describe.runIf(process.getuid?.() === 0)('csc run, without cgroups', () => {
+  const readOnly = `for mount in $(awk '$3 ~ /^cgroup/ { print $2 }' /proc/mounts); do
+    mount -o remount,bind,ro "$mount"; done; exec "$@"`;
+  const runThere = (argv: readonly string[]) =>
+    spawnSync('unshare', ['-m', 'sh', '-c', readOnly, 'sh', process.execPath, cscBin, ...argv], {
+      encoding: 'utf8',
+    });
+
+  it('says before anything is begun why there are none, and what to do', () => {
+    const { args, hardened, contractOf, hasReceipt } = prepare();
+    const { status, stderr } = runThere(args(contractOf('true'), hardened));
+    expect({ status, receipt: hasReceipt() }).toEqual({ status: 1, receipt: false });
+    expect(stderr).toContain('is on a read-only mount');
+    expect(stderr).toContain('accept_rlimits_only');
+  });
+
+  it('does without where it is told to, and its receipt says so', () => {
+    const { args, hardened, contractOf, receipt } = prepare();
+    const more = [...hardened, '--accept-rlimits-only', '--receipt-version', 'v0.2'];
+    const { status, stderr } = runThere(args(contractOf('true'), more));
+    expect({ status, stderr }).toMatchObject({ status: 0 });
+    expect(receipt()).toMatchObject({ status: 'success', sandbox: { cgroup: 'none' } });
   });
 });
 

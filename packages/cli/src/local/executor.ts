@@ -96,7 +96,12 @@ async function link({ gate }: LocalGate, executor: Executor, options: AttachOpti
     connection.receive(response);
     if (response.message?.$case === 'welcome') resolve();
   };
-  const session = gate.link.open({ executor: executorIdentity, send: toExecutor, hangUp: reject });
+  const session = gate.link.open({
+    executor: executorIdentity,
+    send: toExecutor,
+    hangUp: reject,
+    isOurs: true,
+  });
   const toGate = (request: ConnectRequest): void => {
     const { message } = request;
     if (message?.$case !== 'receipt' || offered.has(message.value.executionId)) session.receive(request);

@@ -10,6 +10,7 @@ export function probeOwnHost(acceptRlimitsOnly: boolean): Promise<HostFacts> {
   const { env } = process;
   return probeHost({
     acceptRlimitsOnly,
+    opensCgroups: true,
     keptIn: cacheDirectory(env),
     kept: [
       { path: defaultStateDir(env), name: 'the state directory of csc (below XDG_STATE_HOME)' },

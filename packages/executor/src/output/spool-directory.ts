@@ -1,10 +1,14 @@
-import { readdir, rm, stat } from 'node:fs/promises';
+import * as fs from 'node:fs';
 import { join } from 'node:path';
+import { promisify } from 'node:util';
 import { sha256Hex } from '@csc-fleet/common/encoding';
 import { CscError } from '@csc-fleet/common/errors';
 import { makeDirectory } from '@csc-fleet/common/files';
 import { type LogContent, openStoredLog, readLogContent, type StoredLog } from './read-log.ts';
 import { type OutputCaps, OutputSpool, sumOf } from './spool.ts';
+
+// As node:fs/promises has them, which brings nine of Node's modules, and of which a run without output loads nothing else.
+const [readdir, rm, stat] = [promisify(fs.readdir), promisify(fs.rm), promisify(fs.stat)];
 
 const nearlyNothing = 512 * 1024;
 

@@ -190,7 +190,8 @@ export async function createGate(options: GateOptions, dependencies: GateDepende
   if (parts.owners.tellsHosts()) await reconsider(parts);
   let auditing: Promise<void> = Promise.resolve();
   const stopSweeping = startSweeping(parts);
-  const stopPruning = parts.retainer.start();
+  // There would be nothing to forget, and it looks at every output there is.
+  const stopPruning = options.retention === undefined ? async () => {} : parts.retainer.start();
   parts.log?.start();
   parts.cosigning?.start();
   return {

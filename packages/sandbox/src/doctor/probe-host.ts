@@ -18,6 +18,11 @@ export interface ProbeOptions {
   readonly runAs?: RunAs;
   /** Whether a host without usable cgroups will do. Default: false. */
   readonly acceptRlimitsOnly?: boolean;
+  /**
+   * True: who asks opens cgroups as soon as it has the answer, and hears from that, with the same words, whether they can be
+   * had; where they may be done without they are tried all the same. Default: false, one is made and removed again.
+   */
+  readonly opensCgroups?: boolean;
   /** A file with a further system call filter. */
   readonly seccompProfile?: string;
   /** A directory of this user's own, for what bwrap says of itself and /etc holds. Absent: both are asked anew. */
@@ -51,7 +56,7 @@ export async function probeHost(options: ProbeOptions = {}): Promise<HostFacts> 
     etc: options.keptIn === undefined ? gatherEtc(shown) : recallEtc(shown, options.keptIn),
     ...findMasks(),
     seccomp: loadSeccomp(options.seccompProfile === undefined ? {} : { profileFile: options.seccompProfile }),
-    cgroups: chooseMechanism(options.acceptRlimitsOnly ?? false),
+    cgroups: chooseMechanism(options),
     kept: [...keptForLater(options.keptIn), ...(options.kept ?? [])],
   };
 }
@@ -61,9 +66,13 @@ function keptForLater(path: string | undefined): KeptPlace[] {
 }
 
 // There is no weaker fallback that nobody has asked for.
-function chooseMechanism(acceptRlimitsOnly: boolean): HostFacts['cgroups'] {
-  const checks = probeCgroups();
+function chooseMechanism({
+  acceptRlimitsOnly = false,
+  opensCgroups = false,
+}: ProbeOptions): HostFacts['cgroups'] {
   const mechanism = findCgroupMechanism();
+  if (mechanism !== undefined && opensCgroups && !acceptRlimitsOnly) return mechanism;
+  const checks = probeCgroups();
   if (mechanism !== undefined && checks.every(({ ok }) => ok)) return mechanism;
   if (!acceptRlimitsOnly) requireChecks(checks);
   return 'none';
