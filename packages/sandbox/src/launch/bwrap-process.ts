@@ -72,9 +72,13 @@ function startByLauncher(
 ): BwrapProcess {
   const ownNetwork = staying.makesNetworks && options.plan.namespaces.includes('net');
   const open = openForJob(options, ownNetwork);
-  const closed = readStatus(new Socket({ fd: open.status, readable: true, writable: false }), onStatus);
-  openGate(open.gate, options.toOptions({ ownNetwork }));
+  // Both are for bwrap, which the process that was just asked for is yet to become: meanwhile it waits for neither.
   const job = staying.run(open);
+  // Its descriptors are being taken: nothing may close them now, so that nothing is thrown.
+  const closed = converse(open, () => options.toOptions({ ownNetwork }), onStatus).catch((error) => {
+    job.kill();
+    return toFailure(error);
+  });
   let instead: BwrapProcess | undefined;
   const finish = async (how: 'over' | 'refused'): Promise<BwrapExit> => {
     open.close();
@@ -83,21 +87,46 @@ function startByLauncher(
       return await instead.exited;
     }
     options.onPassed();
-    const [{ error, ...end }] = await Promise.all([job.ended, closed]);
-    return { ...end, errno: error };
+    const [{ error, ...end }, failure] = await Promise.all([job.ended, closed]);
+    return failure ?? { ...end, errno: error };
   };
   const fail = (error: unknown): BwrapExit => {
     options.onPassed();
-    return { code: null, signal: null, error: error instanceof Error ? error.message : String(error) };
+    return toFailure(error);
   };
   return { exited: job.taken.then(finish).catch(fail), kill: () => (instead ?? job).kill() };
+}
+
+function toFailure(error: unknown): BwrapExit {
+  return { code: null, signal: null, error: error instanceof Error ? error.message : String(error) };
+}
+
+// What this process makes while the other one becomes bwrap: its options, of which bwrap waits for the end, and the ear for
+// what it says.
+async function converse(
+  { status, gate, abandon }: OpenForJob,
+  toOptions: () => Buffer,
+  onStatus: (text: string) => void,
+): Promise<undefined> {
+  let heard: Promise<void>;
+  try {
+    const text = toOptions();
+    heard = readStatus(new Socket({ fd: status, readable: true, writable: false }), onStatus);
+    openGate(gate, text);
+  } catch (error) {
+    abandon();
+    throw error;
+  }
+  await heard;
 }
 
 interface OpenForJob extends Job {
   readonly status: number;
   readonly gate: number;
-  /** Closes what was passed, but for `status` and `gate`. */
+  /** Closes what was passed. */
   close(): void;
+  /** Closes `status` and `gate`, which are nobody else's yet. */
+  abandon(): void;
 }
 
 function openForJob(
@@ -132,7 +161,8 @@ function openForJob(
     const job = openContent(text, scratchDirectory);
     passed.push(job);
     const into = entrance?.directory === undefined ? {} : { group: entrance.directory };
-    return { text: job, ...into, status, gate, close: () => closeAll(passed) };
+    const abandon = (): void => closeAll(kept);
+    return { text: job, ...into, status, gate, close: () => closeAll(passed), abandon };
   } catch (error) {
     closeAll(passed);
     closeAll(kept);

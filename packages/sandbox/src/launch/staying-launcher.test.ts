@@ -4,6 +4,7 @@ import {
   constants,
   mkdirSync,
   openSync,
+  readdirSync,
   readFileSync,
   readlinkSync,
   readSync,
@@ -19,11 +20,13 @@ import {
   openTestGroups,
   type SandboxRunner,
 } from '@csc-fleet/test-kit/sandbox/runner';
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
 import { probeHost } from '../doctor/probe-host.ts';
 import { defaultScratchDirectory, openContent } from '../host/index.ts';
 import { toRunFacts } from '../plan/facts.ts';
+import type { SandboxPlan } from '../plan/index.ts';
 import { type BwrapLauncher, createBwrapLauncher } from './bwrap-launcher.ts';
+import { startBwrapProcess } from './bwrap-process.ts';
 import { findCscLauncher, toJobText } from './csc-launcher.ts';
 import { createPipePool, type PipePool } from './pipe-pool.ts';
 import { type JobEnd, StayingLauncher } from './staying-launcher.ts';
@@ -245,6 +248,42 @@ describe('csc-launcher, told to run a program', () => {
     readSync(full.read, Buffer.alloc(65_536));
     for (const end of await Promise.all(runs)) expect(end).toMatchObject(good);
     await expect.poll(() => childrenOf(pid)).toHaveLength(4);
+  });
+
+  it('does not become bwrap where that could not be told what to do, and nothing of it stays open', async () => {
+    const linkOf = (fd: number | string): string => readlinkSync(`/proc/self/fd/${fd}`);
+    const taken: string[] = [];
+    const take = (): ReturnType<PipePool['take']> => {
+      const pipe = pool.take();
+      taken.push(linkOf(pipe.read));
+      return pipe;
+    };
+    const onPassed = vi.fn();
+    const spawned = {
+      ...{ bwrapPath: '/usr/bin/bwrap', staying: launcher, mark: 'mark', argv: ['true'], onPassed },
+      plan: { rlimits: {}, umask: 0o22, namespaces: [] } as unknown as SandboxPlan,
+      ...{ descriptors: new Map(), pipePool: { take }, scratchDirectory: defaultScratchDirectory() },
+      numbers: { args: 3, status: 4, block: 5, seccomp: [], mounts: new Map() },
+      toOptions: () => {
+        throw new TypeError('the plan has no such descriptor');
+      },
+      confine: () => undefined,
+    };
+    const onStatus = vi.fn();
+    const { exited } = startBwrapProcess(spawned, onStatus);
+    expect(await exited).toMatchObject({ error: 'the plan has no such descriptor' });
+    expect(onPassed).toHaveBeenCalledOnce();
+    expect(onStatus).not.toHaveBeenCalled();
+    expect(taken).toHaveLength(2);
+    const open = readdirSync('/proc/self/fd').flatMap((fd) => {
+      try {
+        return [linkOf(fd)];
+      } catch {
+        return [];
+      }
+    });
+    expect(open.filter((link) => taken.includes(link))).toEqual([]);
+    expect(await run({ program: ['/bin/true'] })).toMatchObject(good);
   });
 
   it('is not ended by a signal of somebody else', async () => {
