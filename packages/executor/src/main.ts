@@ -87,7 +87,7 @@ export async function runExecutor(
     const { jobUsers } = parts.facts ?? {};
     if (jobUsers?.pooled === true) locks.push(await lockJobUsers(jobUsers));
     if (config.executionMode === 'local') log.warn({}, localModeNote);
-    else log.info(await sweepHost(), 'cleared away what killed executors had left');
+    else await sweepHost(log);
     const certificates = () => upkeep.certificates();
     const renewalFailures = () => renewal?.failures;
     const tlsCertificate = () => parts.tls.material.own.certificate;
@@ -204,9 +204,10 @@ function checkStays({ own }: TlsMaterial, identity: string): void {
 }
 
 // Processes first: a group can be removed only when it is empty.
-async function sweepHost() {
-  const leftovers = await sweepLeftovers();
-  return { ...leftovers, cgroups: await sweepCgroups() };
+async function sweepHost(log: Log): Promise<void> {
+  const left = { ...(await sweepLeftovers()), cgroups: await sweepCgroups() };
+  if (Object.values(left).some((count) => count > 0))
+    log.info(left, 'cleared away what killed executors had left');
 }
 
 async function readIdentity({ executorId, tls }: ExecutorConfig): Promise<Identity> {

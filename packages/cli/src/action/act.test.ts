@@ -5,5 +5,11 @@ import { describeError } from './act.ts';
 it('says of sealed output which key opens it, and not that somebody signs', () => {
   const sealed = describeError(new CscError('KEY_UNKNOWN', `${openings.sealedTo}3d07, which is not here`));
   expect(sealed).toMatch(/What to do: .*csc submit --seal.*--seal-key FILE/);
-  expect(describeError(new CscError('KEY_UNKNOWN', 'the key "a" has no say'))).not.toContain('--seal');
+});
+
+it('says of a key that is not known where to get it: of a receipt from its host, of a policy repository from its owners', () => {
+  const ofReceipt = describeError(new CscError('KEY_UNKNOWN', 'no key with the id "a" is trusted'));
+  expect(ofReceipt).toMatch(/What to do: give the key of the host that signed.*csc executor keys --export/);
+  const ofRepository = describeError(new CscError('KEY_UNKNOWN', `${openings.noSay}"a"`));
+  expect(ofRepository).toMatch(/What to do: sign with a key that its root names/);
 });

@@ -60,7 +60,7 @@ const advice: Readonly<Partial<Record<CscError['code'], string>>> = {
   NO_MATCHING_EXECUTOR:
     'ask for other labels, connect an executor that has these, or wait for one (--timeout-queue)',
   EXECUTION_UNKNOWN:
-    'csc list shows your executions; on a host, csc executor receipts list whose receipts it keeps',
+    'csc list shows your executions, at this gate and with this certificate; another’s are not shown. On a host, csc executor receipts list whose receipts it keeps',
   SANDBOX_UNAVAILABLE: 'mend on that host what the message names; csc doctor there says what else is missing',
   POLICY_UNSIGNED: 'have the owners sign it (csc policy sign), and give gate and host the same files',
   RATE_LIMITED: 'wait a moment',
@@ -68,7 +68,8 @@ const advice: Readonly<Partial<Record<CscError['code'], string>>> = {
   DRAINING: 'try again in a moment',
   STORE_UNAVAILABLE: 'try again; if it stays so, look at the disk of gate or host',
   INTERNAL: 'run it again with CSC_DEBUG=1; where a gate gave an id, its log has it',
-  KEY_UNKNOWN: 'name the key of the one who signs or signed',
+  KEY_UNKNOWN:
+    'give the key of the host that signed: --fleet-ca where the fleet’s CA certifies its hosts, else --keys with what csc executor keys --export writes there; a host that was set up anew has another key than before',
   RECEIPT_INVALID: 'do not count on what was shown; ask the owners of gate and host',
   RECEIPT_MISSING: 'ask the owner of the host how it ended; csc get ID --follow asks the gate once more',
   LOG_INVALID: plain(logCodes.LOG_INVALID.remedy),
@@ -93,6 +94,10 @@ const adviceByOpening: readonly (readonly [opening: string, advice: string])[] =
   [
     openings.sealedTo,
     'read it where csc submit --seal ran, which keeps the key ($XDG_STATE_HOME/csc/seal-keys), or give --seal-key FILE; --output --raw gives the sealed bytes',
+  ],
+  [
+    openings.noSay,
+    'sign with a key that its root names (csc policy status), or have its owners put yours there (csc policy rotate)',
   ],
   [
     openings.otherCa,

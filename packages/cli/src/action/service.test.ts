@@ -112,6 +112,22 @@ describe('csc gate and csc executor', () => {
     },
   );
 
+  it.each([
+    ['gate', { state_dir: 's', gate: { address: 'g:1' } }, 'an executor’s config (it has state_dir)'],
+    ['executor', { data_dir: 'd', listen: 'h:1' }, 'a gate’s config (it has data_dir)'],
+    ['doctor', { data_dir: 'd', listen: 'h:1' }, 'a gate’s config (it has data_dir)'],
+  ])(
+    '%s says that the other service’s config is that, and nothing of its members',
+    async (command, members, what) => {
+      const config = createScratch().write('config.yaml', members);
+      const check = command === 'doctor' ? [] : ['--check-config'];
+      const { code, stderr } = await csc([command, '--config', config, ...check]);
+      expect(code).toBe(78);
+      expect(stderr).toContain(`${config} looks like ${what}: name that of the`);
+      expect(stderr).not.toContain('listen');
+    },
+  );
+
   it.each(['gate', 'executor'])('%s needs a config', async (service) => {
     expect((await csc([service])).code).toBe(64);
     expect((await csc([service, '--config', '/nonexistent.yaml'])).code).toBe(78);

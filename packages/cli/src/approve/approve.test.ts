@@ -225,6 +225,10 @@ describe('csc approve at a terminal', () => {
     const path = join(fleet.directory, 'waits.json');
     const contract = fleet.contract({ argv: ['echo', 'waited for'] });
     writeFileSync(path, JSON.stringify(contract));
+    const short = await fleet.csc(['approve', 'abc']);
+    expect(short.stderr).toContain(
+      'there is no file abc, and it is no execution either: give its id, or four',
+    );
     const unsigned = await fleet.csc(['approve', path, '--contract-sha256', 'a'.repeat(64)]);
     expect(unsigned.stderr).toContain(
       'WARNING this policy asks groups: an unsigned v0.1 approval does not count',

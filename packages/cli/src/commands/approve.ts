@@ -1,8 +1,10 @@
 import { randomUUID } from 'node:crypto';
+import { existsSync } from 'node:fs';
 import { userInfo } from 'node:os';
 import type { ApprovalArtifact } from '@csc-fleet/common/approval';
 import { type CommandContract, contractSha256 } from '@csc-fleet/common/contract';
 import { toTimestamp } from '@csc-fleet/common/encoding';
+import { CscError } from '@csc-fleet/common/errors';
 import type { Command } from 'commander';
 import { act } from '../action/act.ts';
 import { exitCodes } from '../action/exit-codes.ts';
@@ -77,12 +79,23 @@ export function defineApprove(command: Command): void {
     .option('--contract-sha256 <hex>', 'of a contract file: do not ask; agree only to this hash');
   addReviewOptions(addGateOptions(command)).addHelpText('after', help);
   act<[string, string | undefined, ApproveOptions]>(command, (what, policyPath, options) =>
-    isExecutionId(what) ? approveExecution(what, options) : approveContract(what, policyPath, options),
+    isExecutionId(what)
+      ? approveExecution(what, options)
+      : approveContract(fileNamed(what), policyPath, options),
   );
 }
 
 // What looks like an id is never taken for a file, which somebody may have laid there.
 const isExecutionId = (what: string): boolean => /^[0-9a-f][0-9a-f-]{3,35}$/i.test(what);
+
+// Whoever means an execution by too little of its id has no file of that name.
+function fileNamed(what: string): string {
+  if (what === '-' || what.includes('/') || existsSync(what)) return what;
+  throw new CscError(
+    'FILE_UNREADABLE',
+    `there is no file ${what}, and it is no execution either: give its id, or four or more of its first characters (csc approvals shows them)`,
+  );
+}
 
 /** Resolves to 0 where the approval was handed in, and to 1 where nobody agreed. */
 async function approveExecution(named: string, options: ApproveOptions): Promise<number> {

@@ -148,6 +148,16 @@ describe('an audit bundle', () => {
     expect(told.stdout).toContain('THAT THE OWNERS SIGNED IT WAS NOT VERIFIED');
   });
 
+  it('says once what is wrong with all receipts, as with the CA of another fleet', async () => {
+    const other = join(scratch, 'pki-of-another');
+    await createDevelopmentPki(other, { executors: ['executor-1'] });
+    const { stdout } = await csc([
+      ...['audit', 'verify-bundle', bundle, '--fleet-ca'],
+      join(other, 'ca.pem'),
+    ]);
+    expect(stdout).toMatch(/^ {2}certificate: 4 receipts, from receipts\/\S+ to receipts\/\S+, each: the/m);
+  });
+
   const receiptFiles = (dir: string): string[] => {
     const [host = ''] = readdirSync(join(dir, 'receipts'));
     const [epoch = ''] = readdirSync(join(dir, 'receipts', host));

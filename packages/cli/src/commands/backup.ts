@@ -1,4 +1,4 @@
-import { CscError, isCscError } from '@csc-fleet/common/errors';
+import { CscError } from '@csc-fleet/common/errors';
 import type { Command } from 'commander';
 import { act } from '../action/act.ts';
 import { exitCodes } from '../action/exit-codes.ts';
@@ -95,29 +95,13 @@ async function done(directory: string): Promise<number> {
 async function dataDirOf({ config, dir }: Place): Promise<string> {
   if (dir !== undefined) return dir;
   const { readGateConfig } = await import('@csc-fleet/gate/config');
-  return readOwn(needed(config), 'gate', (file) => readGateConfig(file).dataDir);
+  return readGateConfig(needed(config)).dataDir;
 }
 
 async function stateDirOf({ config, dir }: Place): Promise<string> {
   if (dir !== undefined) return dir;
   const { readExecutorConfig } = await import('@csc-fleet/executor/config');
-  return readOwn(needed(config), 'executor', (file) => readExecutorConfig(file).stateDir);
-}
-
-// The other service's config has faults without end, and one reason.
-function readOwn(file: string, what: 'gate' | 'executor', read: (file: string) => string): string {
-  try {
-    return read(file);
-  } catch (error) {
-    const other = what === 'gate' ? 'executor' : 'gate';
-    const mark = other === 'gate' ? 'data_dir' : 'state_dir';
-    if (!isCscError(error, 'CONFIG_INVALID') || !error.faults.some(({ path }) => path === mark)) throw error;
-    throw new CscError(
-      'CONFIG_INVALID',
-      `${file} looks like ${other === 'gate' ? 'a gate' : 'an executor'}'s config (it has ${mark}): name that of the ${what}`,
-      { cause: error },
-    );
-  }
+  return readExecutorConfig(needed(config)).stateDir;
 }
 
 function needed(config: string | undefined): string {

@@ -356,7 +356,12 @@ describe('a state directory whose disk is lost', () => {
     const gateConfig = join(scratch, 'gate.yaml');
     writeFileSync(gateConfig, 'data_dir: data\n');
     const wrong = await csc(['restore', 'executor', '--config', gateConfig, '--from', saved()]);
-    expect(wrong).toMatchObject({ code: 78, stderr: expect.stringContaining('looks like a gate') });
+    expect(wrong).toMatchObject({
+      code: 78,
+      stderr: expect.stringContaining(
+        'looks like a gate’s config (it has data_dir): name that of the executor',
+      ),
+    });
     expect(readFileSync(join(torn, replaced, 'journal.sqlite'))).toHaveLength(0);
     // Cut off in the middle, it is no journal until it is done again.
     writeFileSync(join(torn, 'journal.sqlite.restoring'), '');

@@ -8,8 +8,9 @@ import { type Command, Option } from 'commander';
 import { act } from '../action/act.ts';
 import { exitCodes } from '../action/exit-codes.ts';
 import { addGateOptions, addTokenOptions, gateOptionsHelp } from '../connect/gate-options.ts';
+import { describeFaults, type EvidenceFault, faultJson } from '../evidence/describe-faults.ts';
 import type { ExportOptions } from '../evidence/export.ts';
-import { type ReceiptFault as Fault, judgeChains, openReceipts } from '../evidence/found-receipts.ts';
+import { judgeChains, openReceipts } from '../evidence/found-receipts.ts';
 import {
   addTrustOptions,
   describeDomains,
@@ -106,15 +107,11 @@ async function verifyReceipts(
   return faults.length === 0 ? exitCodes.ok : exitCodes.no;
 }
 
-function faultJson({ kind, message }: Fault): object {
-  return { kind, message };
-}
-
 function toJson({ executor, trustDomains, epoch, first, last }: Chain): object {
   return { executor, trust_domains: trustDomains, epoch, first, last };
 }
 
-function describe(chains: readonly Chain[], faults: readonly Fault[]): string {
+function describe(chains: readonly Chain[], faults: readonly EvidenceFault[]): string {
   const paint = createPaint(process.stdout);
   const title = faults.length === 0 ? paint(['green', 'bold'], 'VALID') : paint(['red', 'bold'], 'INVALID');
   const lines = [
@@ -122,30 +119,14 @@ function describe(chains: readonly Chain[], faults: readonly Fault[]): string {
       ({ executor, trustDomains, epoch, first, last }) =>
         `executor ${executor}, ${describeDomains(trustDomains)}, epoch ${epoch}: receipts ${first} to ${last}`,
     ),
-    ...describeFaults(faults, chains.length === 0),
+    ...describeFaults(faults),
+    ...(chains.length === 0 ? [noneCounts] : []),
   ];
   return `${title}\n${lines.map((line) => `  ${plainLine(line)}\n`).join('')}`;
 }
 
-// With the wrong key, every receipt has the same fault.
-function describeFaults(faults: readonly Fault[], noneCounts: boolean): string[] {
-  const groups = new Map<string, Fault[]>();
-  for (const fault of faults) {
-    const key = JSON.stringify([fault.kind, fault.receipt?.why ?? fault.message]);
-    groups.set(key, [...(groups.get(key) ?? []), fault]);
-  }
-  const lines = [...groups.values()].flatMap((alike) => {
-    const [first, last] = [alike[0]?.receipt, alike.at(-1)?.receipt];
-    if (alike.length === 1 || first === undefined)
-      return alike.map(({ kind, message }) => `${kind}: ${message}`);
-    return [
-      `${alike[0]?.kind}: ${alike.length} receipts, from ${first.name} to ${last?.name}, each: ${first.why}`,
-    ];
-  });
-  const hint =
-    'no receipt verifies: is what --fleet-ca, --keys or --public-key names of the executors of these receipts?';
-  return noneCounts ? [...lines, hint] : lines;
-}
+const noneCounts =
+  'no receipt verifies: is what --fleet-ca, --keys or --public-key names of the executors of these receipts?';
 
 const keptHelp = `
 What an executor keeps of its receipts, read while it runs or not; nothing is changed. The owner of its state directory

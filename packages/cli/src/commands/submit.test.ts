@@ -538,9 +538,13 @@ describe('who looks at a gate', () => {
     const { stdout } = await fleet.csc(['get', short, '--json']);
     expect(JSON.parse(stdout)).toMatchObject({ execution_id: executionId, state: 'queued' });
     expect((await fleet.csc(['cancel', short])).stdout).toBe(`${executionId} cancelled\n`);
-    expect((await fleet.csc(['get', 'ffff'])).stderr).toContain(
-      'there is no such execution, or it is not yours',
+    const unknown = async (id: string) => (await fleet.csc(['get', id])).stderr;
+    expect(await unknown('ffff')).toMatch(
+      /there is no such execution, or it is not yours: none that spiffe:\S+ has submitted at this gate begins with ffff/,
     );
+    const other = '01970000-0000-7000-8000-000000000000';
+    expect(await unknown(other)).toMatch(new RegExp(`none with the id ${other}.*\\n.*csc list shows your`));
+    expect(await unknown('fff')).toContain('"fff" is neither an id nor four or more of the first characters');
     expect((await fleet.csc(['list', '--all'])).stderr).toContain('this is for admins');
     const check = await fleet.csc(['check', contract]);
     expect([check.code, check.stdout]).toEqual([0, expect.stringContaining('ALLOW')]);

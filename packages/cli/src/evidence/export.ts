@@ -14,6 +14,7 @@ import { identify } from '../connect/submitter.ts';
 import { writeFileWhole } from '../files/write-file.ts';
 import { note, writeOut } from '../terminal/streams.ts';
 import { plainLine } from '../terminal/text.ts';
+import { describeFaults, type EvidenceFault } from './describe-faults.ts';
 import { findReceipts } from './found-receipts.ts';
 import { type RingFor, readOneTrust } from './trust.ts';
 
@@ -34,26 +35,33 @@ interface Verified {
 /** Writes what was named, one JSON document a line. Resolves to 0, or 1 where some of it could not be given. */
 export async function exportReceipts(what: readonly string[], options: ExportOptions): Promise<number> {
   const lines: string[] = [];
-  let left = 0;
+  const left: EvidenceFault[] = [];
   for await (const verified of readNamed(what, options)) {
     const own = toLines(verified, options.format);
-    if (own === undefined) left += 1;
+    if ('kind' in own) left.push(own);
     else lines.push(...own);
   }
+  for (const line of describeFaults(left)) note(plainLine(`csc: ${line}`));
   const text = lines.map((line) => `${line}\n`).join('');
   if (lines.length > 0)
     await (options.out === undefined ? writeOut(text) : writeFileWhole(options.out, text));
-  return left === 0 && lines.length > 0 ? exitCodes.ok : exitCodes.no;
+  return left.length === 0 && lines.length > 0 ? exitCodes.ok : exitCodes.no;
 }
 
-function toLines({ name, chained, chainedJson }: Verified, format: 'dsse' | 'json'): string[] | undefined {
+function toLines(
+  { name, chained, chainedJson }: Verified,
+  format: 'dsse' | 'json',
+): readonly string[] | EvidenceFault {
   if (format === 'json') return [Buffer.from(chainedJson).toString('utf8')];
   try {
     return envelopesOf(chained).map((envelope) => JSON.stringify(envelope));
   } catch (error) {
     if (!isCscError(error, 'RECEIPT_INVALID')) throw error;
-    note(plainLine(`csc: ${name}: ${error.message}`));
-    return undefined;
+    return {
+      kind: 'left out',
+      message: `${name}: ${error.message}`,
+      receipt: { name, why: error.message },
+    };
   }
 }
 

@@ -11,6 +11,7 @@ import {
   walkChains,
 } from '@csc-fleet/common/evidence';
 import { readBoundedFile } from '@csc-fleet/common/files';
+import type { EvidenceFault } from './describe-faults.ts';
 import type { RingFor } from './trust.ts';
 
 /** A receipt in a file of exported ones, or of a host's archive. */
@@ -52,14 +53,6 @@ function listFiles(dir: string): string[] {
   }
 }
 
-/** A receipt that does not count, or a chain that does not hold. */
-export interface ReceiptFault {
-  readonly kind: string;
-  readonly message: string;
-  /** Of a receipt that does not verify: its file, and the rest of the message. */
-  readonly receipt?: { readonly name: string; readonly why: string };
-}
-
 /**
  * Verifies all receipts below a directory, each by itself. Throws FILE_UNREADABLE.
  * @param trustDomains whose executors count. Absent: any
@@ -68,8 +61,8 @@ export async function openReceipts(
   dir: string,
   ringFor: RingFor,
   trustDomains?: readonly string[],
-): Promise<{ readonly entries: ChainEntry[]; readonly faults: ReceiptFault[] }> {
-  const faults: ReceiptFault[] = [];
+): Promise<{ readonly entries: ChainEntry[]; readonly faults: EvidenceFault[] }> {
+  const faults: EvidenceFault[] = [];
   const entries: ChainEntry[] = [];
   for await (const found of findReceipts(dir)) {
     const entry = openReceipt(found, ringFor, trustDomains);
@@ -83,7 +76,7 @@ export async function openReceipts(
 export function judgeChains(
   entries: readonly ChainEntry[],
   trustDomains: readonly string[] | undefined,
-): { readonly chains: readonly Chain[]; readonly faults: ReceiptFault[] } {
+): { readonly chains: readonly Chain[]; readonly faults: EvidenceFault[] } {
   const chains = walkChains(entries);
   const mixed = trustDomains === undefined ? judgeTrustDomains(chains) : undefined;
   return { chains, faults: [...chains.flatMap((it) => it.faults), ...(mixed === undefined ? [] : [mixed])] };
@@ -93,7 +86,7 @@ function openReceipt(
   { name, receiptJson, epoch }: FoundReceipt,
   ringFor: RingFor,
   trustDomains: readonly string[] | undefined,
-): ChainEntry | ReceiptFault {
+): ChainEntry | EvidenceFault {
   try {
     const { chained, owner } = verifyReceiptFor({ trustDomains }, receiptJson, ringFor({ receiptJson }));
     if (chained === undefined)

@@ -11,6 +11,7 @@ import { openSeenLogs } from '../connect/seen-logs.ts';
 import { defaultStateDir } from '../files/write-file.ts';
 import { note, writeJson, writeOut } from '../terminal/streams.ts';
 import { createPaint, plainLine } from '../terminal/text.ts';
+import { describeFaults, faultJson } from './describe-faults.ts';
 import { judgeChains, openReceipts } from './found-receipts.ts';
 import { readOneTrust } from './trust.ts';
 import { type LogFiles, type WalkedLog, walkRemembered } from './walk-log.ts';
@@ -50,17 +51,16 @@ export async function verifyAudit(dir: string, options: VerifyAuditOptions): Pro
     isLive: options.log === undefined,
   });
   const isWell = faults.length === 0 && walked.faults.length === 0;
-  const chains = faults.map(({ kind, message }) => `${kind}: ${message}`);
   if (options.json === true)
     await writeJson({
       valid: isWell,
       ...walkJson(walked),
-      chains: faults.map(({ kind, message }) => ({ kind, message })),
+      chains: faults.map(faultJson),
     });
   else {
     const paint = createPaint(process.stdout);
     const title = isWell ? paint(['green', 'bold'], 'VALID') : paint(['red', 'bold'], 'INVALID');
-    const lines = [...describeWalk(walked, demanded.quorum), ...chains];
+    const lines = [...describeWalk(walked, demanded.quorum), ...describeFaults(faults)];
     await writeOut(`${title}\n${lines.map((line) => `  ${plainLine(line)}\n`).join('')}`);
   }
   return isWell ? exitCodes.ok : exitCodes.no;
@@ -114,7 +114,7 @@ function describeWalk(walked: WalkedLog & { readonly evidence: string }, quorum:
     `log ${checkpoint.origin}: ${checkpoint.size} entries${witnesses}`,
     `  ${counts.inChains} receipts of the hosts, ${counts.ofGates} of the gate, as nothing ran, ${counts.beyond} of hosts or times that are not here`,
     ...(pending === 0 ? [] : [`  ${pending} receipts of the last minutes are not in it yet`]),
-    ...faults.map(({ kind, message }) => `${kind}: ${message}`),
+    ...describeFaults(faults),
     ...(evidence === '' ? [] : [`evidence: ${evidence}`]),
   ];
 }
@@ -124,7 +124,8 @@ function walkJson(walked: WalkedLog & { readonly evidence: string }): object {
   const { checkpoint, counts, cosigners, cosignedAt: at, faults, pending, evidence } = walked;
   const { origin, size } = checkpoint;
   return {
-    ...{ log: origin, size, cosigners, cosigned_at: at ?? null, receipts: counts, pending, faults },
+    ...{ log: origin, size, cosigners, cosigned_at: at ?? null, receipts: counts, pending },
+    faults: faults.map(faultJson),
     ...(evidence === '' ? {} : { evidence }),
   };
 }

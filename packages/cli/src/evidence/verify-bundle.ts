@@ -21,6 +21,7 @@ import { writeFileWhole } from '../files/write-file.ts';
 import { writeJson, writeOut } from '../terminal/streams.ts';
 import { createPaint, plainLine } from '../terminal/text.ts';
 import { readBundle, readPageHash } from './bundle.ts';
+import { describeFaults, type EvidenceFault } from './describe-faults.ts';
 import { describeOwners, ownersToJson, readOwners } from './owners.ts';
 import { fitsPage, hashOfPage, toPage } from './page.ts';
 import { describeDomains, readTrustFiles, ringBy, type Trust } from './trust.ts';
@@ -187,11 +188,18 @@ function toJson(report: BundleReport): object {
 
 const mostShown = 200;
 
+// Messages begin with the file that they are about.
+function toFault({ kind, message, file = '' }: BundleReport['faults'][number]): EvidenceFault {
+  const [, why] = message.startsWith(file) ? (/^:? (.*)$/s.exec(message.slice(file.length)) ?? []) : [];
+  if (!file.startsWith(places.receipts) || why === undefined) return { kind, message };
+  return { kind, message, receipt: { name: file, why } };
+}
+
 function describe(report: BundleReport, trust: string, owners: readonly string[]): string {
   const { manifestSha256, faults, runs, chains, approvals } = report;
   const paint = createPaint(process.stdout);
   const title = faults.length === 0 ? paint(['green', 'bold'], 'VALID') : paint(['red', 'bold'], 'INVALID');
-  const shown = faults.slice(0, mostShown).map(({ kind, message }) => `${kind}: ${showInvisible(message)}`);
+  const told = describeFaults(faults.map(toFault));
   const lines = [
     `${runs.length} receipts verified with ${trust}`,
     `manifest sha256:${manifestSha256 ?? 'none'}`,
@@ -206,8 +214,8 @@ function describe(report: BundleReport, trust: string, owners: readonly string[]
       (it) =>
         `executor ${it.executor}, ${describeDomains(it.trustDomains)}, epoch ${it.epoch}: receipts ${it.first} to ${it.last}`,
     ),
-    ...shown,
-    ...(faults.length > mostShown ? [`and ${faults.length - mostShown} more`] : []),
+    ...told.slice(0, mostShown).map(showInvisible),
+    ...(told.length > mostShown ? [`and ${told.length - mostShown} more`] : []),
   ];
   return `${title}\n${lines.map((line) => `  ${plainLine(line)}\n`).join('')}`;
 }

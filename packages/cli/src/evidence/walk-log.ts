@@ -21,18 +21,18 @@ import {
   tileWidth,
   widthIn,
 } from '@csc-fleet/common/tlog';
+import type { EvidenceFault } from './describe-faults.ts';
 
 /** Where a log's files come from: undefined where there is none of that path (C2SP tlog-tiles). */
 export type LogFiles = (path: string) => Promise<Uint8Array | undefined>;
 
 /** What is wrong with a log, or between it and the chains of hosts. */
-export interface LogFault {
+export interface LogFault extends EvidenceFault {
   /**
    * `fork`: it is another log than before, or shorter, or not what its checkpoint says. `missing`: a receipt of a chain is not in
    * it. `ahead`: nor is one that is dated ahead of now, so that its time does not say whether it is to come. `foreign`: it has one that the chain has not. `twice`: a receipt is there twice. `order`: its entries are not in order.
    */
   readonly kind: 'fork' | 'missing' | 'ahead' | 'foreign' | 'twice' | 'order';
-  readonly message: string;
 }
 
 /** What a walk has found. */
@@ -200,26 +200,29 @@ class Tally {
     for (const { entry, isLogged } of this.#bySha256.values()) {
       if (isLogged) continue;
       const { name, receipt, sha256 } = entry;
-      const which = `the receipt ${receipt.sequence ?? '?'} of ${receipt.executor_id ?? 'nobody named'} (${sha256.slice(0, 16)}…, ${name})`;
       const age = ageUnlogged(receipt.ended_at, now.getTime());
-      if (age === 'young') pending += 1;
-      else if (age === 'due')
-        this.#fault('missing', `${which} is not in it: the gate has dropped it, or never had it`);
-      else
-        this.#fault(
-          'ahead',
-          `${which} is not in it, and is dated ahead of now, ${receipt.ended_at}: by that nobody can tell whether it is still to come; see to the clock of its host, and whether its gate has the receipt`,
-        );
+      if (age === 'young') {
+        pending += 1;
+        continue;
+      }
+      const place = `the receipt ${receipt.sequence ?? '?'} of ${receipt.executor_id ?? 'nobody named'}`;
+      const which = `${place} (${sha256.slice(0, 16)}…, ${name}, of ${receipt.ended_at})`;
+      const [kind, why] = age === 'due' ? (['missing', dropped] as const) : (['ahead', datedAhead] as const);
+      this.#fault(kind, `${which} ${why}`, { name: which, why });
     }
     return pending;
   }
 
-  #fault(kind: LogFault['kind'], message: string): void {
-    if (this.#faults.length < mostFaults) this.#faults.push({ kind, message });
+  #fault(kind: LogFault['kind'], message: string, receipt?: LogFault['receipt']): void {
+    if (this.#faults.length < mostFaults)
+      this.#faults.push({ kind, message, ...(receipt === undefined ? {} : { receipt }) });
   }
 }
 
 const mostFaults = 1000;
+const dropped = 'is not in it: the gate has dropped it, or never had it';
+const datedAhead =
+  'is not in it, and is dated ahead of now: by that nobody can tell whether it is still to come; see to the clock of its host, and whether its gate has it';
 
 function chainName(executor = '', epoch = ''): string {
   return JSON.stringify([executor, epoch]);

@@ -19,6 +19,7 @@ import {
   tileWidth,
   widthIn,
 } from '../tlog/index.ts';
+import type { BundleFault } from './fault.ts';
 import { places } from './manifest.ts';
 
 /** What the log in a bundle says of the receipts in it. */
@@ -54,7 +55,7 @@ export interface BundleSpan {
   readonly now: Date;
 }
 
-type Faults = { readonly kind: string; readonly message: string }[];
+type Faults = BundleFault[];
 
 /** Where a file of the log lies in a bundle. @param path as in a log (C2SP tlog-tiles) */
 export const logPath = (path: string): string => `${places.log}${path}`;
@@ -208,16 +209,22 @@ class Tally {
       if (age === 'ahead')
         this.#fault(
           'ahead',
-          `${entry.name} is not in the log, and is dated ahead of when the bundle was made, ${endedAt}: by that nobody can tell whether it was still to come`,
+          `${entry.name} is not in the log, and is dated ahead of when the bundle was made: by that nobody can tell whether it was still to come`,
+          entry.name,
         );
       else if (age === 'due' && Date.parse(endedAt) >= since)
-        this.#fault('log', `${entry.name} is not in the log: its gate has dropped it, or never had it`);
+        this.#fault(
+          'log',
+          `${entry.name} is not in the log: its gate has dropped it, or never had it`,
+          entry.name,
+        );
       else outside += 1;
     }
     return { included: this.#included, outside, beyond: this.#beyond };
   }
 
-  #fault(kind: 'log' | 'missing' | 'ahead', message: string): void {
-    if (this.#faults.length < mostFaults) this.#faults.push({ kind, message });
+  #fault(kind: 'log' | 'missing' | 'ahead', message: string, file?: string): void {
+    if (this.#faults.length < mostFaults)
+      this.#faults.push({ kind, message, ...(file === undefined ? {} : { file }) });
   }
 }

@@ -9,5 +9,6 @@ export const openings = {
   notAnApprover: 'this is for approvers, ',
   notAsked: 'no group of ',
   sealedTo: 'the output is sealed to the key ',
+  noSay: 'this policy repository gives no say to the key ',
   otherCa: 'it is not the CA that the token is of ',
 } as const;

@@ -1,7 +1,7 @@
 import { rmSync } from 'node:fs';
 import type { Metadata, Root, Targets, Timestamp } from '@tufjs/models';
 import type { Signer } from '../crypto/index.ts';
-import { CscError } from '../errors/index.ts';
+import { CscError, openings } from '../errors/index.ts';
 import { readBoundedFile } from '../files/index.ts';
 import {
   type AnyMetadata,
@@ -144,7 +144,7 @@ function checkOnline(
 }
 
 function notOnline(keyId: string): CscError {
-  return new CscError('KEY_UNKNOWN', `the key ${JSON.stringify(keyId)} is not this repository's online key`);
+  return new CscError('KEY_UNKNOWN', `${openings.noSay}${JSON.stringify(keyId)}: it is not its online key`);
 }
 
 function publishRoot(directory: string): Metadata<Root> {

@@ -2,7 +2,7 @@ import { existsSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Metadata, Targets } from '@tufjs/models';
 import type { Signer } from '../crypto/index.ts';
-import { CscError, quoteBriefly } from '../errors/index.ts';
+import { CscError, openings, quoteBriefly } from '../errors/index.ts';
 import { makeDirectory } from '../files/index.ts';
 import {
   type AnyMetadata,
@@ -153,7 +153,7 @@ export function signStaged(
 }
 
 function noSay({ keyId }: Signer): CscError {
-  return new CscError('KEY_UNKNOWN', `the key ${JSON.stringify(keyId)} has no say in this policy repository`);
+  return new CscError('KEY_UNKNOWN', `${openings.noSay}${JSON.stringify(keyId)}`);
 }
 
 function sign(path: string, metadata: AnyMetadata, signer: Signer): void {

@@ -9,14 +9,32 @@ const maxBytes = 512 * 1024;
 /**
  * Reads a YAML config file, strictly: what parseStrictYaml refuses and what the schema does not know is refused, all
  * of it at once. Throws FILE_UNREADABLE, or CONFIG_INVALID with the faults, or where everyone may read a private key in it.
+ * @param service whose config it is: that of the other has faults without end, and one reason. Absent: nobody's of these
  */
-export function readConfig<T>(file: string, schema: z.ZodType<T>): T {
+export function readConfig<T>(file: string, schema: z.ZodType<T>, service?: Service): T {
   const { bytes, permissions } = readBoundedFile(file, { maxBytes });
   if ((permissions & 0o007) !== 0 && /-----BEGIN [A-Z ]*PRIVATE KEY-----/.test(bytes.toString('latin1'))) {
     const message = `${file} holds a private key and may be read by everyone: run chmod 600 ${file}`;
     throw new CscError('CONFIG_INVALID', message);
   }
-  return orThrow(parseConfig(bytes, schema), 'CONFIG_INVALID', file);
+  const config = parseConfig(bytes, schema);
+  if (!config.ok && service !== undefined) checkWhose(file, bytes, service);
+  return orThrow(config, 'CONFIG_INVALID', file);
+}
+
+type Service = 'gate' | 'executor';
+
+/** What only this one's config has, and must have. */
+const marks: Readonly<Record<Service, string>> = { gate: 'data_dir', executor: 'state_dir' };
+
+function checkWhose(file: string, bytes: Uint8Array, service: Service): void {
+  const other = service === 'gate' ? 'executor' : 'gate';
+  const document = parseStrictYaml(bytes, { maxBytes });
+  const members = document.ok ? Object.keys(document.value ?? {}) : [];
+  if (members.includes(marks[service]) || !members.includes(marks[other])) return;
+  const whose = other === 'gate' ? 'a gate’s' : 'an executor’s';
+  const message = `${file} looks like ${whose} config (it has ${marks[other]}): name that of the ${service}`;
+  throw new CscError('CONFIG_INVALID', message);
 }
 
 /** readConfig of a file's bytes. */

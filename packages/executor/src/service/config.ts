@@ -181,6 +181,7 @@ export function readExecutorConfig(file: string): ExecutorConfig {
     executorFile(file)
       .superRefine(checkPolicySource, { when: () => true })
       .transform(toExecutorConfig),
+    'executor',
   );
 }
 

@@ -1,4 +1,4 @@
-import { CscError } from '@csc-fleet/common/errors';
+import { CscError, quoteBriefly } from '@csc-fleet/common/errors';
 import type { Identity } from '@csc-fleet/common/identity';
 import { type ExecutionEvent, ExecutionState } from '@csc-fleet/common/messages';
 import type { TokenIdentity } from '@csc-fleet/common/oidc';
@@ -33,6 +33,16 @@ const fewCommands = 32;
 
 // The beginning of a UUID, and less than all of it.
 const shortId = /^[0-9a-f][0-9a-f-]{3,34}$/i;
+
+const wholeId = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
+
+// Only what the asker knows: whether another has it is none of their business.
+function unknownTo({ uri }: Principal, named: string): CscError {
+  let why = `${quoteBriefly(named)} is neither an id nor four or more of the first characters of one`;
+  if (wholeId.test(named)) why = `${uri} has submitted none with the id ${named} at this gate`;
+  else if (shortId.test(named)) why = `none that ${uri} has submitted at this gate begins with ${named}`;
+  return new CscError('EXECUTION_UNKNOWN', `there is no such execution, or it is not yours: ${why}`);
+}
 
 /** All executions: the open ones in memory, the others in the store. */
 export class Executions {
@@ -149,10 +159,7 @@ export class Executions {
   async visible(principal: Principal, executionId: string): Promise<LiveExecution> {
     const execution = await this.find(executionId);
     if (execution?.row.principal === principal.uri) return execution;
-    throw new CscError(
-      'EXECUTION_UNKNOWN',
-      'there is no such execution, or it is not yours: check the id and the identity',
-    );
+    throw unknownTo(principal, executionId);
   }
 
   /**

@@ -208,7 +208,7 @@ function gateSchema(file: string) {
 
 /** Reads a gate's config file. Throws FILE_UNREADABLE, or CONFIG_INVALID with every fault. */
 export function readGateConfig(file: string): GateConfig {
-  return readConfig(file, gateSchema(file));
+  return readConfig(file, gateSchema(file), 'gate');
 }
 
 // Beside the other faults, so that all come at once: the value may be anything.
