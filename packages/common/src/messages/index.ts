@@ -86,6 +86,7 @@ export {
   AuditRecord,
   Executor as ExecutorStatus,
   ProveReceiptsResponse,
+  ReceiptAhead,
   SubmitRequest,
 } from '../gen/csc/gate/v1/gate.ts';
 export type {
