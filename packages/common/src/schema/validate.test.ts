@@ -16,6 +16,7 @@ describe('validate', () => {
     [{ list: [] }, 'list', 'must have at least 1 item, not 0'],
     [{ list: ['a', 'b', 'a'] }, 'list[2]', 'is the same as item 0: say it once'],
     [{ list: [[]] }, 'list[0]', 'must be a string, not an array'],
+    [{ list: [{ a: { toString: 1 }, b: 1 }] }, 'list[0]', 'must be a string, not an object'],
     [{ flag: 'true' }, 'flag', 'must be true or false, not a string'],
     [{ size: true }, 'size', 'must be an integer, not true or false'],
     [{ size: 10 }, 'size', 'must be at most 9, not 10'],

@@ -45,8 +45,7 @@ function refineUnique(value: unknown, context: z.core.$RefinementCtx): void {
   const seen = new Map<unknown, number>();
   for (const [index, item] of value.entries()) {
     // An object is the same as another that says the same, in whatever order.
-    const key =
-      typeof item === 'object' && item !== null ? JSON.stringify(Object.entries(item).sort()) : item;
+    const key = typeof item === 'object' && item !== null ? JSON.stringify(sortedEntries(item)) : item;
     const earlier = seen.get(key);
     if (earlier === undefined) seen.set(key, index);
     else
@@ -56,6 +55,11 @@ function refineUnique(value: unknown, context: z.core.$RefinementCtx): void {
         message: `is the same as item ${earlier}: say it once`,
       });
   }
+}
+
+// By name alone: a sort without a comparison makes texts of the values, which need not be possible.
+function sortedEntries(item: object): [string, unknown][] {
+  return Object.entries(item).sort(([one], [other]) => (one < other ? -1 : 1));
 }
 
 /** The `signature` member of a signed artifact (protocol §5). Its bytes are judged where it is verified. */
