@@ -50,25 +50,22 @@ export function evaluate(
   asked: AskedBeside = {},
 ): Evaluation {
   const { policy_schema_version: version } = policy;
-  let findings = [...judgeRiskClass(contract, policy), ...judgeTerminal(contract, policy, asked)];
+  const findings = [...judgeRiskClass(contract, policy), ...judgeTerminal(contract, policy, asked)];
   const classifiedEffects: ClassifiedEffect[] = [];
   for (const [index, command] of contract.commands.entries()) {
-    const place = placeFindings(command, index);
+    const add = (found: readonly CommandFinding[]): void => {
+      for (const it of found) findings.push(placeFinding(it, command, index));
+    };
     const classification = classifyEffect(command, policy);
     const { effect } = classification;
-    findings = findings.concat(
-      [...judgeArgvs(command, policy), ...judgeWords(command, policy, host, asked)].map(place),
-    );
+    add(judgeArgvs(command, policy));
+    add(judgeWords(command, policy, host, asked));
     if (version === 'csc.policy.v0.2' || !findings.some(isDenial))
       classifiedEffects.push({ command_id: command.id, effect_type: effect });
-    findings = findings.concat(
-      [
-        ...judgeReclassification(command, classification, policy),
-        ...judgeLimits(command, policy),
-        ...judgeEffectApproval(effect, policy),
-        ...judgeApprovalRules(contract, command, policy),
-      ].map(place),
-    );
+    add(judgeReclassification(command, classification, policy));
+    add(judgeLimits(command, policy));
+    add(judgeEffectApproval(effect, policy));
+    add(judgeApprovalRules(contract, command, policy));
   }
   findings.push(...judgeApprovalMode(contract));
   return {
@@ -88,7 +85,7 @@ export function findHostRefusals(
   host: HostRules,
 ): readonly Omit<Finding, 'reasonCode'>[] {
   const found = contract.commands.flatMap((command, index) =>
-    judgeForHosts(command, policy, host).map(placeFindings(command, index)),
+    judgeForHosts(command, policy, host).map((it) => placeFinding(it, command, index)),
   );
   return bounded(found).map(({ reasonCode: _, ...finding }) => finding);
 }
@@ -178,11 +175,10 @@ function judgeApprovalMode({ approval_mode: mode }: CommandContract): Finding[] 
   return [{ reasonCode: 'APPROVAL_REQUIRED', commandId: '', member: 'approval_mode', message }];
 }
 
-function placeFindings(command: Command, index: number): (finding: CommandFinding) => Finding {
-  return ({ reasonCode, member, message }) => ({
-    reasonCode,
-    commandId: command.id,
-    member: `commands[${index}].${member}`,
-    message,
-  });
+function placeFinding(
+  { reasonCode, member, message }: CommandFinding,
+  { id }: Command,
+  index: number,
+): Finding {
+  return { reasonCode, commandId: id, member: `commands[${index}].${member}`, message };
 }

@@ -17,7 +17,10 @@ export interface Finding {
 export type CommandFinding = Pick<Finding, 'reasonCode' | 'member' | 'message'>;
 
 /** One rule of protocol §3, step 2: everything that it finds in a command. */
-export type JudgeCommand = (command: Command, policy: Policy) => CommandFinding[];
+export type JudgeCommand = (command: Command, policy: Policy) => readonly CommandFinding[];
+
+/** Of a rule that is kept, as nearly all are. */
+export const noFindings: readonly CommandFinding[] = [];
 
 /** True for a broken rule; false for a rule that asks for approval or reclassifies. */
 export function isDenial({ reasonCode }: Pick<Finding, 'reasonCode'>): boolean {

@@ -1,12 +1,15 @@
 import { argvs, networkModes } from '../contract/index.ts';
-import { allowed, type CommandFinding, type JudgeCommand, shown } from './finding.ts';
+import type { Policy } from '../policy/index.ts';
+import { allowed, type CommandFinding, type JudgeCommand, noFindings, shown } from './finding.ts';
 import { judgeProposal } from './judge-effects.ts';
 import { judgeCwd, judgeReads, judgeWrites } from './judge-paths.ts';
 import type { ReasonCode } from './reason-codes.ts';
 
 /** Step 2a: each argv[0] is allowed, and no denied prefix starts the argv. */
-export const judgeArgvs: JudgeCommand = (command, policy) =>
-  argvs(command).flatMap((argv, index) => {
+export const judgeArgvs: JudgeCommand = (command, policy) => {
+  const all = argvs(command);
+  if (all.every((argv) => isLetPass(argv, policy))) return noFindings;
+  return all.flatMap((argv, index) => {
     const member = command.exec === undefined ? `pipeline.segments[${index}].argv` : 'exec.argv';
     const program = argv[0] ?? '';
     const denied = policy.deny_argv_prefixes.filter((prefix) => startsWith(argv, prefix));
@@ -22,6 +25,14 @@ export const judgeArgvs: JudgeCommand = (command, policy) =>
       ),
     ];
   });
+};
+
+function isLetPass(
+  argv: readonly string[],
+  { allow_commands: programs, deny_argv_prefixes: denied }: Policy,
+): boolean {
+  return programs.includes(argv[0] ?? '') && !denied.some((prefix) => startsWith(argv, prefix));
+}
 
 const judgeTimeout: JudgeCommand = ({ timeout_sec: timeout }, { max_timeout_sec: most }) =>
   unless(
@@ -49,7 +60,7 @@ const judgeSecrets: JudgeCommand = ({ secret_refs: secrets }, policy) => {
       () => 'secret refs not allowed',
     );
   const { allowed_secret_names: names } = policy;
-  if (names === undefined) return [];
+  if (names === undefined) return noFindings;
   return secrets.flatMap((secret, index) =>
     unless(
       names.includes(secret),
@@ -80,8 +91,10 @@ const limitJudges: readonly JudgeCommand[] = [
 ];
 
 /** Steps 2c to 2k, in order. */
-export const judgeLimits: JudgeCommand = (command, policy) =>
-  limitJudges.flatMap((check) => check(command, policy));
+export const judgeLimits: JudgeCommand = (command, policy) => {
+  const found = limitJudges.map((check) => check(command, policy)).filter(({ length }) => length > 0);
+  return found.length === 0 ? noFindings : found.flat();
+};
 
 function startsWith(argv: readonly string[], prefix: readonly string[]): boolean {
   return prefix.every((word, index) => argv[index] === word);
@@ -92,6 +105,6 @@ function unless(
   reasonCode: ReasonCode,
   member: string,
   message: () => string,
-): CommandFinding[] {
-  return ok ? [] : [{ reasonCode, member, message: message() }];
+): readonly CommandFinding[] {
+  return ok ? noFindings : [{ reasonCode, member, message: message() }];
 }

@@ -11,7 +11,7 @@ import {
 } from '../command-rules/index.ts';
 import { argvs, type Command } from '../contract/index.ts';
 import { type AllowRule, isNamedProgram, type Policy } from '../policy/index.ts';
-import { allowed, type CommandFinding, shown } from './finding.ts';
+import { allowed, type CommandFinding, noFindings, shown } from './finding.ts';
 
 /** What is known of the hosts that may run a contract. */
 export interface HostRules {
@@ -30,8 +30,8 @@ export function judgeWords(
   policy: Policy,
   host?: HostRules,
   { terminal: typed = false }: { readonly terminal?: boolean } = {},
-): CommandFinding[] {
-  if (policy.policy_schema_version === 'csc.policy.v0.1') return [];
+): readonly CommandFinding[] {
+  if (policy.policy_schema_version === 'csc.policy.v0.1') return noFindings;
   const { allow: rules = [], inline_code: inline } = policy;
   const denied = inline === 'deny' || host?.inlineCode === false;
   const whoMay = inline === 'deny' ? 'change inline_code of the policy' : undefined;

@@ -1,7 +1,7 @@
 import { argvs, type Command, type CommandContract } from '../contract/index.ts';
 import type { ApprovalRule, Policy, PolicyDocument } from '../policy/index.ts';
 import { classifyEffect } from './classify.ts';
-import type { CommandFinding } from './finding.ts';
+import { type CommandFinding, noFindings } from './finding.ts';
 
 /** So many of one group must agree. */
 export interface WantedQuorum {
@@ -46,8 +46,10 @@ export function judgeApprovalRules(
   contract: Pick<CommandContract, 'risk_class'>,
   command: Command,
   policy: Policy,
-): CommandFinding[] {
-  return rulesOf(contract, command, policy).map(([index, { quorum }]) => ({
+): readonly CommandFinding[] {
+  const rules = rulesOf(contract, command, policy);
+  if (rules.length === 0) return noFindings;
+  return rules.map(([index, { quorum }]) => ({
     reasonCode: 'APPROVAL_REQUIRED',
     member: 'proposed_effect_type',
     message: `approval required by approvals[${index}]: ${describeQuorum(quorum)}`,

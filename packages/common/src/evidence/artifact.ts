@@ -62,15 +62,12 @@ export function signObject(object: EncodableObject, signer: Signer, now: Date): 
 
 /** The canonical text of an object's members before and behind its `signature`, with their commas. Throws ENCODING_INVALID. */
 function aroundSignature(object: EncodableObject): [before: string, after: string] {
-  // Without a prototype, so that any name is one.
-  const parts: [Record<string, Encodable>, Record<string, Encodable>] = [
-    Object.create(null),
-    Object.create(null),
-  ];
+  const { signature: _, ...rest } = object;
+  const whole = canonicalJson(rest).slice(1, -1);
   // Of an ASCII name the order of UTF-16 is that of code points.
-  for (const [name, value] of Object.entries(object))
-    if (name !== 'signature' && value !== undefined) parts[name < 'signature' ? 0 : 1][name] = value;
-  const [before, after] = [canonicalJson(parts[0]).slice(1, -1), canonicalJson(parts[1]).slice(1, -1)];
+  const later = Object.keys(rest).filter((name) => name > 'signature');
+  const after = canonicalJson(Object.fromEntries(later.map((name) => [name, rest[name]]))).slice(1, -1);
+  const before = after === '' ? whole : whole.slice(0, -after.length - 1);
   return [before === '' ? '' : `${before},`, after === '' ? '' : `,${after}`];
 }
 

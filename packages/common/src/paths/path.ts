@@ -18,10 +18,14 @@ const uncRoot = /^[\\/]{2}([^\\/]+)[\\/]([^\\/]+)(?:[\\/]|$)/;
 /** Undefined where the path is not absolute. `//…` and `\\…` are Windows UNC, as in the reference, not POSIX. */
 export function parsePath(path: string): ParsedPath | undefined {
   if (path.startsWith('//') || path.startsWith('\\\\')) return parseUnc(path);
-  if (driveRoot.test(path)) return parseDrive(path);
-  if (path.startsWith('/'))
-    return { flavour: 'posix', normalized: isFolded(path) ? path : `/${fold(path.split('/'))}` };
-  return undefined;
+  if (path.startsWith('/')) return { flavour: 'posix', normalized: foldPosix(path) };
+  return driveRoot.test(path) ? parseDrive(path) : undefined;
+}
+
+// Nearly every path is in this form already. A name that begins with a dot is looked at for nothing.
+function foldPosix(path: string): string {
+  const isFolded = !path.endsWith('/') && !path.includes('//') && !path.includes('/.');
+  return isFolded ? path : `/${fold(path.split('/'))}`;
 }
 
 function parseUnc(path: string): ParsedPath | undefined {
@@ -37,11 +41,6 @@ function parseDrive(path: string): ParsedPath {
   return { flavour: 'windows-drive', normalized: `${path.slice(0, 2)}/${rest}`.toLowerCase() };
 }
 
-// As nearly every path is. A name that begins with a dot may be folded for nothing.
-function isFolded(path: string): boolean {
-  return !path.endsWith('/') && !path.includes('//') && !path.includes('/.');
-}
-
 function fold(segments: readonly string[]): string {
   return segments.filter((segment) => segment !== '' && segment !== '.').join('/');
 }
@@ -53,9 +52,11 @@ export function isCoveredBy(path: string, prefixes: readonly string[]): boolean 
 }
 
 function covers(outer: ParsedPath | undefined, inner: ParsedPath): boolean {
-  if (outer?.flavour !== inner.flavour) return false;
-  const below = outer.normalized.endsWith('/') ? outer.normalized : `${outer.normalized}/`;
-  return inner.normalized === outer.normalized || inner.normalized.startsWith(below);
+  if (outer?.flavour !== inner.flavour || !inner.normalized.startsWith(outer.normalized)) return false;
+  const { length } = outer.normalized;
+  return (
+    inner.normalized.length === length || outer.normalized.endsWith('/') || inner.normalized[length] === '/'
+  );
 }
 
 /** True where a segment is `..`, in any kind of path, relative ones included. */

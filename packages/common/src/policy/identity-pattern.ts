@@ -15,9 +15,9 @@ export const identityPattern = z
 
 /** True where the identity is one that the pattern stands for. Linear in the lengths, whatever the pattern. */
 export function matchesPattern(pattern: string, identity: string): boolean {
+  if (!pattern.includes('*')) return identity === pattern;
   const [head = '', ...rest] = pattern.split('*');
-  const tail = rest.pop();
-  if (tail === undefined) return identity === pattern;
+  const tail = rest.pop() ?? '';
   if (!identity.startsWith(head)) return false;
   let at = head.length;
   for (const part of rest) {

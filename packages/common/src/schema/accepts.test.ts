@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import * as z from 'zod';
 import { contractSchema } from '../contract/index.ts';
-import { acceptsAsIs } from './accepts.ts';
+import { acceptsAsIs, acceptsMembers } from './accepts.ts';
 import { uniqueList } from './values.ts';
 
 const leaf = fc.constantFrom<z.ZodType>(
@@ -65,8 +65,9 @@ describe('what is taken as it is', () => {
       fc.property(schemas, fc.array(values, { minLength: 5, maxLength: 20 }), (schema, some) => {
         for (const value of some) {
           const before = structuredClone(value);
-          if (!acceptsAsIs(schema, value)) continue;
           const result = schema.safeParse(value);
+          if (acceptsMembers(schema, value)) expect(result.success).toBe(true);
+          if (!acceptsAsIs(schema, value)) continue;
           expect(result.success && result.data).toStrictEqual(before);
           expect(value).toStrictEqual(before);
         }
@@ -77,7 +78,7 @@ describe('what is taken as it is', () => {
 
   it.each<[string, z.ZodType, unknown]>([
     ['what gets a default', z.strictObject({ a: z.string().default('x') }), {}],
-    ['what is called undefined', z.strictObject({ a: z.string().optional() }), { a: undefined }],
+    ['what is called undefined', z.strictObject({ a: z.string().exactOptional() }), { a: undefined }],
     ['what loses a member', z.object({ a: z.string() }), { a: 'x', b: 1 }],
     ['what has a member that is not known', z.strictObject({ a: z.string() }), { a: 'x', b: 1 }],
     ['what inherits a member', z.strictObject({ a: z.string() }), Object.create({ a: 'x' })],
@@ -91,6 +92,29 @@ describe('what is taken as it is', () => {
     expect(acceptsAsIs(schema, value)).toBe(false);
     // What was refused leaves no mark.
     expect(acceptsAsIs(z.array(z.string().regex(/a/)), ['a'])).toBe(true);
+  });
+
+  it('are the members of an object that may have more, which are judged as ever', () => {
+    const size = z.object({ a: z.int() });
+    const schema = z.object({
+      a: z.string().optional(),
+      b: z.string().exactOptional(),
+      size: size.optional(),
+    });
+    const takes = (value: object) => acceptsMembers(schema, value);
+    expect([{}, { a: undefined, more: 1 }, { b: 'x', size: { a: 1 } }].map(takes)).toEqual([
+      true,
+      true,
+      true,
+    ]);
+    expect([{ a: 1 }, { b: undefined }, { size: { a: 1.5 } }].map(takes)).toEqual([false, false, false]);
+    expect(acceptsMembers(z.strictObject({}), { more: 1 })).toBe(false);
+    expect(
+      acceptsMembers(
+        schema.refine(() => false),
+        {},
+      ),
+    ).toBe(false);
   });
 
   it('is a contract that says all', () => {

@@ -3,8 +3,6 @@ import type * as z from 'zod';
 /** True only where the schema takes the value and leaves it just as it is; false says nothing. */
 type Accepts = (value: unknown) => boolean;
 
-const compiled = new WeakMap<z.core.$ZodType, { readonly accepts: Accepts | undefined }>();
-
 /**
  * True only where the schema takes this JSON value and makes nothing else of it, so that the value is the result: nearly always,
  * and without the copy that zod makes of each object, the payload of each member, and the code that it generates at first. It follows
@@ -12,9 +10,36 @@ const compiled = new WeakMap<z.core.$ZodType, { readonly accepts: Accepts | unde
  * default or loses a member, it says false, and zod has the word.
  */
 export function acceptsAsIs(schema: z.core.$ZodType, value: unknown): boolean {
-  const known = compiled.get(schema) ?? { accepts: compile(schema) };
-  compiled.set(schema, known);
-  return known.accepts?.(value) ?? false;
+  return compiledOnce(schema, compiled, compile)?.(value) ?? false;
+}
+
+/**
+ * The same of each member that an object's schema has, where it lets an object have more and gives its members alone: true only
+ * where the schema takes it, whatever it would make of it.
+ */
+export function acceptsMembers(schema: z.core.$ZodType, value: unknown): boolean {
+  return compiledOnce(schema, compiledOpen, compileOpen)?.(value) ?? false;
+}
+
+type Compiled = WeakMap<z.core.$ZodType, { readonly accepts: Accepts | undefined }>;
+
+const compiled: Compiled = new WeakMap();
+const compiledOpen: Compiled = new WeakMap();
+
+function compiledOnce(
+  schema: z.core.$ZodType,
+  all: Compiled,
+  make: (schema: z.core.$ZodType) => Accepts | undefined,
+): Accepts | undefined {
+  const known = all.get(schema) ?? { accepts: make(schema) };
+  all.set(schema, known);
+  return known.accepts;
+}
+
+function compileOpen(schema: z.core.$ZodType): Accepts | undefined {
+  const { def } = (schema as z.core.$ZodTypes)._zod;
+  const isOpen = def.type === 'object' && def.catchall === undefined && checksOf(schema).length === 0;
+  return isOpen ? objectOf(def.shape, 'may have more') : undefined;
 }
 
 function compile(schema: z.core.$ZodType): Accepts | undefined {
@@ -66,6 +91,8 @@ function baseOf(schema: z.core.$ZodTypes): Accepts | undefined {
       return (value) => typeof value === 'boolean';
     case 'null':
       return (value) => value === null;
+    case 'custom':
+      return () => true;
     case 'enum':
     case 'literal': {
       const values: ReadonlySet<unknown> | undefined = schema._zod.values;
@@ -106,25 +133,34 @@ interface Member {
   readonly name: string;
   readonly accepts: Accepts;
   readonly mayBeAbsent: boolean;
+  /** It may be there and undefined. */
+  readonly mayBeUndefined: boolean;
 }
 
 // Whatever zod does with members that it has no schema of, an object without any comes out as it is.
-function objectOf(shape: z.core.$ZodShape): Accepts | undefined {
+function objectOf(shape: z.core.$ZodShape, more?: 'may have more'): Accepts | undefined {
   const members: Member[] = [];
   for (const [name, member] of Object.entries(shape)) {
     const accepts = compile(member);
     if (accepts === undefined || name === '__proto__') return undefined;
-    members.push({ name, accepts, mayBeAbsent: isOptional(member as z.core.$ZodTypes) });
+    const mayBeAbsent = isOptional(member as z.core.$ZodTypes);
+    const mayBeUndefined = mayBeAbsent && !member._zod.traits.has('$ZodExactOptional');
+    members.push({ name, accepts, mayBeAbsent, mayBeUndefined });
   }
   return (value) => {
     if (!isPlain(value)) return false;
     let absent = 0;
     for (let index = 0; index < members.length; index += 1) {
-      const { name, accepts, mayBeAbsent } = members[index] as Member;
+      const { name, accepts, mayBeAbsent, mayBeUndefined } = members[index] as Member;
       const member = value[name];
-      if (member === undefined) absent += 1;
-      if (member === undefined ? !mayBeAbsent : !accepts(member)) return false;
+      if (member !== undefined) {
+        if (!accepts(member)) return false;
+      } else if (!(name in value)) {
+        if (!mayBeAbsent) return false;
+        absent += 1;
+      } else if (!mayBeUndefined) return false;
     }
+    if (more !== undefined) return true;
     return countMembers(value) === members.length - absent;
   };
 }

@@ -1,4 +1,5 @@
 export { declaredPath, policyPrefix, reportedPath } from './absolute-path.ts';
+export { acceptsMembers } from './accepts.ts';
 export { type EgressHost, egressHost, egressHostEntry, egressHostText, egressName } from './egress-host.ts';
 export {
   type GrantedLimits,

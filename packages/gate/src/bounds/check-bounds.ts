@@ -1,4 +1,5 @@
 import { CscError, type Fault, zodFaults } from '@csc-fleet/common/errors';
+import { acceptsMembers } from '@csc-fleet/common/schema';
 import type * as z from 'zod';
 
 const maxFaults = 20;
@@ -21,7 +22,9 @@ export function when(make: Bounds): Bounds {
  * @param where comes before the member: `hello`; empty for a request
  */
 export function checkBounds(bounds: Bounds, value: unknown, where = ''): void {
-  const result = bounds().safeParse(value);
+  const schema = bounds();
+  if (acceptsMembers(schema, value)) return;
+  const result = schema.safeParse(value);
   if (result.success) return;
   const faults = zodFaults(result.error)
     .slice(0, maxFaults)

@@ -78,6 +78,7 @@ export interface Ready<R extends Role, Message> extends Authenticated<R> {
   readonly read: (bytes: Buffer) => Message;
 }
 
+/** May throw as well as reject: a promise for each step of each call would be a good part of what a short one costs. */
 type Serve<Call> = (call: Call) => Promise<void>;
 type Interceptor<In, Out> = (next: Serve<Out>) => Serve<In>;
 
@@ -141,14 +142,22 @@ function errorsAsStatuses(log: ErrorLog): Interceptor<Incoming, Answerable> {
  * of executors, which last for days, are none.
  */
 function asSpan(tracing: Tracing | undefined): Interceptor<Answerable, Placed> {
-  return (next) => async (call) => {
-    const [traceparent] = call.wire.metadata.get('traceparent');
-    const [tracestate] = call.wire.metadata.get('tracestate');
-    const given = traceparent === undefined ? undefined : parseTraceContext(traceparent, tracestate);
-    if (tracing === undefined) return next({ ...call, trace: given });
+  return (next) => {
+    const serve = tracing === undefined ? next : inSpan(tracing, next);
+    return (call) => {
+      const [traceparent] = call.wire.metadata.get('traceparent');
+      const [tracestate] = call.wire.metadata.get('tracestate');
+      const trace = traceparent === undefined ? undefined : parseTraceContext(traceparent, tracestate);
+      return serve({ ...call, trace });
+    };
+  };
+}
+
+function inSpan(tracing: Tracing, next: Serve<Placed>): Serve<Placed> {
+  return async (call) => {
     const method = call.wire.getPath().slice(1);
     const facts = { 'rpc.system.name': 'grpc', 'rpc.method': method } as const;
-    const span = tracing.begin(method, { kind: 'server', parent: given, facts });
+    const span = tracing.begin(method, { kind: 'server', parent: call.trace, facts });
     const end = (error: unknown): void => {
       const reason = toReason(error);
       span.note({ 'rpc.status_code': isRpcReason(reason) ? rpcStatusOf(reason) : 'INTERNAL' });
@@ -173,8 +182,8 @@ function untilStopped(
   stopping: AbortSignal,
   atStop: MethodRules<Role, unknown>['atStop'],
 ): Interceptor<Placed, Placed> {
+  if (atStop === 'finish') return (next) => next;
   return (next) => async (call) => {
-    if (atStop === 'finish') return next(call);
     const stop = (): void => (atStop === 'end' ? call.end() : call.fail(draining()));
     if (stopping.aborted) return stop();
     stopping.addEventListener('abort', stop);
@@ -197,10 +206,10 @@ function authenticated<R extends Role>(
   tokenCallers: CallRules['tokenCallers'],
 ): Interceptor<Placed, Authenticated<R>> {
   const traced = role === 'client' ? tracing : undefined;
-  return (next) => async (call) => {
+  return (next) => (call) => {
     const byToken = tokenCallers?.(call.wire);
     if (byToken !== undefined)
-      return next({ ...call, caller: checkCaller(await byToken, role, trustDomain) });
+      return byToken.then((it) => next({ ...call, caller: checkCaller(it, role, trustDomain) }));
     const who = () => authenticate(call.wire, role, trustDomain);
     const caller = tracedNow(traced, 'csc.gate.authenticate', { parent: call.trace }, who);
     return next({ ...call, caller });

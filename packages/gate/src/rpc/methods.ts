@@ -158,8 +158,12 @@ function within<Request extends Call<unknown>, Response>(
   bounds: Bounds,
   next: (call: Request) => Promise<Response>,
 ): (call: Request) => Promise<Response> {
-  return async (call) => {
-    checkBounds(bounds, call.request);
+  return (call) => {
+    try {
+      checkBounds(bounds, call.request);
+    } catch (error) {
+      return Promise.reject(error);
+    }
     return next(call);
   };
 }

@@ -1,5 +1,4 @@
 import { type AskedBeside, type Evaluation, evaluate } from '@csc-fleet/common/decision';
-import { sha256Hex } from '@csc-fleet/common/encoding';
 import type { PolicyDocument } from '@csc-fleet/common/policy';
 import type { CheckRequest } from '@csc-fleet/common/rpc';
 import { type HandedContract, parse } from './decide.ts';
@@ -17,7 +16,7 @@ export interface MemoBounds {
   readonly principals: number;
   /** Of one identity. */
   readonly contracts: number;
-  /** Of one identity: of the texts as they came. What is kept of one is some four times as long. */
+  /** Of one identity: of the texts as they came. What is kept of one is some five times as long. */
   readonly bytes: number;
 }
 
@@ -47,33 +46,34 @@ export class ContractMemo {
   read(principal: string, submitted: CheckRequest['contract']): ReadContract {
     if (submitted?.$case !== 'contractJson' || submitted.value.length > this.#bounds.bytes)
       return toRead(parse(submitted));
-    const key = sha256Hex(submitted.value);
-    const kept: Kept = this.#own.get(principal)?.contracts.get(key) ?? {
-      read: toRead(parse(submitted)),
-      bytes: submitted.value.length,
-    };
+    const known = this.#find(principal, submitted.value);
+    const read = known ?? toRead(parse(submitted));
     return {
-      handed: kept.read.handed,
+      handed: read.handed,
       // By then it is known that some policy is for this identity.
       judge: (policy, asked) => {
-        this.#keep(principal, key, kept);
-        return kept.read.judge(policy, asked);
+        this.#keep(principal, submitted.value, read, known !== undefined);
+        return read.judge(policy, asked);
       },
     };
   }
 
-  #keep(principal: string, key: string, kept: Kept): void {
-    const own = this.#ownOf(principal);
-    const { contracts } = own;
-    if (!contracts.has(key) && !own.marks.sawBefore(key)) return;
+  #find(principal: string, bytes: Buffer): ReadContract | undefined {
+    const contracts = this.#own.get(principal)?.contracts;
+    return contracts === undefined || contracts.size === 0 ? undefined : contracts.get(toKey(bytes));
+  }
+
+  #keep(principal: string, bytes: Buffer, read: ReadContract, isKnown: boolean): void {
+    const { contracts, marks } = this.#ownOf(principal);
+    if (!isKnown && !marks.sawBefore(read.handed.contractSha256)) return;
     // A Map gives what was put into it first, first.
-    putLast(contracts, key, kept);
+    putLast(contracts, toKey(bytes), read);
     while (contracts.size > this.#bounds.contracts || bytesOf(contracts) > this.#bounds.bytes)
       dropFirst(contracts);
   }
 
   #ownOf(principal: string): Own {
-    const own = this.#own.get(principal) ?? { contracts: new Map<string, Kept>(), marks: new Marks() };
+    const own = this.#own.get(principal) ?? { contracts: new Map(), marks: new Marks() };
     if (this.#last === principal) return own;
     this.#last = principal;
     putLast(this.#own, principal, own);
@@ -84,18 +84,19 @@ export class ContractMemo {
 
 /** What is remembered of one identity. */
 interface Own {
-  readonly contracts: Map<string, Kept>;
+  /** By their bytes. */
+  readonly contracts: Map<string, ReadContract>;
   readonly marks: Marks;
 }
 
-/** Which texts came last: of each 32 bits of its hash, which is enough to keep one in vain seldom, and nothing to collect. */
+/** Which contracts came last: of each 32 bits of its hash, which is enough to keep one in vain seldom, and nothing to collect. */
 class Marks {
   readonly #marks = new Uint32Array(64);
   #next = 0;
 
-  /** Whether it is among those that came last, as from now on it is. @param key in hex */
-  sawBefore(key: string): boolean {
-    const mark = Number.parseInt(key.slice(0, 8), 16);
+  /** Whether it is among those that came last, as from now on it is. @param sha256 in hex */
+  sawBefore(sha256: string): boolean {
+    const mark = Number.parseInt(sha256.slice(0, 8), 16);
     if (this.#marks.includes(mark)) return true;
     this.#marks[this.#next] = mark;
     this.#next = (this.#next + 1) % this.#marks.length;
@@ -103,9 +104,9 @@ class Marks {
   }
 }
 
-interface Kept {
-  readonly read: ReadContract;
-  readonly bytes: number;
+// A character a byte: only the very same bytes are the same key.
+function toKey(bytes: Buffer): string {
+  return bytes.toString('latin1');
 }
 
 // Remembers the last policy that judged it, by identity: the same file read anew is another one.
@@ -132,8 +133,8 @@ function dropFirst(map: Map<string, unknown>): void {
   if (first !== undefined) map.delete(first);
 }
 
-function bytesOf(own: ReadonlyMap<string, Kept>): number {
+function bytesOf(own: ReadonlyMap<string, unknown>): number {
   let sum = 0;
-  for (const { bytes } of own.values()) sum += bytes;
+  for (const { length } of own.keys()) sum += length;
   return sum;
 }
