@@ -1,4 +1,4 @@
-import { existsSync, readdirSync, readFileSync, rmdirSync } from 'node:fs';
+import { closeSync, existsSync, readdirSync, readFileSync, readlinkSync, rmdirSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { ownGroups, startPython, untilEnd } from '@csc-fleet/test-kit/sandbox/cgroups';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -157,14 +157,30 @@ describe('a group that is made ahead', () => {
   it('is given to one command, with its limits, and another one takes its place', async () => {
     await giveBack(ahead.create(limits));
     const first = await hasOne();
-    expect(readMost(first)).toBe('max\n');
-    const group = ahead.create(limits);
     expect(readMost(first)).toBe('40\n');
+    const group = ahead.create(limits);
+    expect(found()).toEqual([[first], [first], [first]]);
+    const { files } = group.openEntrance();
+    expect(files.map((fd) => readlinkSync(`/proc/self/fd/${fd}`))).toEqual(
+      (['memory', 'pids', 'cpu'] as const).map((controller) => `${runGroups(controller)[0]}/tasks`),
+    );
+    for (const fd of files) closeSync(fd);
     await giveBack(group);
     expect(await hasOne()).not.toBe(first);
   });
 
-  it('is no reason to take limits that the kernel does not, and none to refuse others', async () => {
+  it('is removed where other limits are wanted', async () => {
+    const name = await hasOne();
+    const group = ahead.create({ ...limits, processes: 41 });
+    const names = found().map(([one]) => one ?? '');
+    expect(found()).toEqual(names.map((one) => [one]));
+    expect(names).not.toContain(name);
+    expect(readMost(names[0] ?? '')).toBe('41\n');
+    await giveBack(group);
+    expect(readMost(await hasOne())).toBe('41\n');
+  });
+
+  it('is no reason to take limits that the kernel does not', async () => {
     await hasOne();
     expect(() => ahead.create({ ...limits, processes: -5 })).toThrow();
     expect(found()).toEqual([[], [], []]);

@@ -1,4 +1,4 @@
-import { closeSync, constants, mkdirSync, openSync, readFileSync, rmdirSync } from 'node:fs';
+import { closeSync, constants, existsSync, mkdirSync, openSync, readFileSync, rmdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises';
 import { sendSignal } from '../host/index.ts';
@@ -30,6 +30,10 @@ export interface RunGroup {
   join(pid: number): void;
   /** A way for a process to get in by itself. Throws what the kernel says; the caller closes all of it. */
   openEntrance(): GroupEntrance;
+  /** Opens the first one already. Throws what the kernel says. */
+  openAhead(): void;
+  /** False where somebody has removed it, or a part of it. */
+  isThere(): boolean;
   /** What is in it now, as far as it can be read. */
   processes(): readonly number[];
   /** Processes of the group that the kernel has killed for want of memory. */
@@ -59,16 +63,11 @@ function distinct(directories: GroupDirectories): string[] {
 export function makeGroup(directories: GroupDirectories, settings: readonly Setting[]): void {
   try {
     for (const directory of distinct(directories)) mkdirSync(directory);
-    limitGroup(directories, settings);
+    for (const setting of settings) write(directories, setting);
   } catch (error) {
     removeNow(directories);
     throw error;
   }
-}
-
-/** Gives a group its settings. Throws what the kernel says; it may have some of them then. */
-export function limitGroup(directories: GroupDirectories, settings: readonly Setting[]): void {
-  for (const setting of settings) write(directories, setting);
 }
 
 function write(directories: GroupDirectories, { controller, file, value, optional }: Setting): void {
@@ -102,6 +101,12 @@ const removeAttempts = 200;
 /** A group that was made, as its user sees it. */
 export function openGroup(mechanism: CgroupMechanism, directories: GroupDirectories): RunGroup {
   let poll: NodeJS.Timeout | undefined;
+  let entrance: GroupEntrance | undefined;
+  const takeEntrance = (): GroupEntrance => {
+    const taken = entrance ?? openEntrance(mechanism, distinct(directories));
+    entrance = undefined;
+    return taken;
+  };
   const oomKills = (): number => readOomKills(mechanism, directories.memory);
   return {
     join(pid) {
@@ -109,7 +114,11 @@ export function openGroup(mechanism: CgroupMechanism, directories: GroupDirector
         writeControl(join(directory, 'cgroup.procs'), String(pid));
       }
     },
-    openEntrance: () => openEntrance(mechanism, distinct(directories)),
+    openEntrance: takeEntrance,
+    openAhead() {
+      entrance ??= takeEntrance();
+    },
+    isThere: () => distinct(directories).every((directory) => existsSync(directory)),
     processes: () => unite(distinct(directories).map(readProcesses)),
     oomKills,
     watchOom(onOom) {
@@ -124,6 +133,8 @@ export function openGroup(mechanism: CgroupMechanism, directories: GroupDirector
     kill: () => killGroup(directories),
     async remove() {
       clearInterval(poll);
+      closeEntrance(entrance);
+      entrance = undefined;
       for (let attempt = 0; attempt < removeAttempts && !removeNow(directories); attempt += 1) {
         await (attempt < 20 ? nextTurn() : sleep(10));
       }
@@ -146,6 +157,11 @@ function openEntrance(mechanism: CgroupMechanism, directories: readonly string[]
     for (const fd of files) closeSync(fd);
     throw error;
   }
+}
+
+function closeEntrance({ files, directory }: GroupEntrance = { files: [] }): void {
+  for (const fd of files) closeSync(fd);
+  if (directory !== undefined) closeSync(directory);
 }
 
 function readOomKills(mechanism: CgroupMechanism, directory: string): number {

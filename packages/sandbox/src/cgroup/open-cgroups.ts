@@ -1,15 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { CscError } from '@csc-fleet/common/errors';
 import { type Check, failed, passed } from '../host/index.ts';
-import {
-  below,
-  type GroupDirectories,
-  limitGroup,
-  makeGroup,
-  openGroup,
-  type RunGroup,
-  removeNow,
-} from './group.ts';
+import { below, type GroupDirectories, makeGroup, openGroup, type RunGroup, removeNow } from './group.ts';
 import type { CgroupMechanism, Hierarchies } from './hierarchy.ts';
 import { toJobsName } from './names.ts';
 import { findOwn, type Reserve, toCommonLimits } from './own.ts';
@@ -38,7 +30,7 @@ const remedy =
 
 export interface CgroupsOptions {
   readonly reserve: Reserve;
-  /** True: where one group was wanted, the next one is made ahead, as to make one takes longer than to limit it. Default: false. */
+  /** True: where a group was wanted, another one with its limits is made ahead. Default: false. */
   readonly ahead?: boolean;
 }
 
@@ -53,20 +45,18 @@ export function openCgroups({ reserve, ahead = false }: CgroupsOptions): Cgroups
   const { mechanism } = hierarchies;
   const most = toCommonLimits(reserve, hierarchies);
   let jobs = makeJobsGroup(hierarchies, most);
-  const make = (settings: readonly Setting[]): GroupDirectories => {
+  const make = (limits: GroupLimits): RunGroup => {
     const directories = below(jobs.directories, `run-${randomBytes(6).toString('hex')}`);
-    makeGroup(directories, settings);
-    return directories;
+    makeGroup(directories, toSettings(mechanism, limits));
+    return openGroup(mechanism, directories);
   };
-  const spare = createSpare(() => make([]));
-  const create = (limits: GroupLimits): RunGroup => {
-    const settings = toSettings(mechanism, limits);
-    return openGroup(mechanism, spare.take(settings) ?? make(settings));
-  };
+  const spare = createSpare(make);
+  const create = (limits: GroupLimits): RunGroup => spare.take(limits) ?? make(limits);
   return {
     mechanism,
     most,
     create(limits) {
+      if (ahead) spare.makeSoon(limits);
       try {
         return create(limits);
       } catch (error) {
@@ -75,8 +65,6 @@ export function openCgroups({ reserve, ahead = false }: CgroupsOptions): Cgroups
         jobs.close();
         jobs = makeJobsGroup(hierarchies, most);
         return create(limits);
-      } finally {
-        if (ahead) spare.makeSoon();
       }
     },
     close() {
@@ -87,41 +75,39 @@ export function openCgroups({ reserve, ahead = false }: CgroupsOptions): Cgroups
 }
 
 interface Spare {
-  /** It, with these settings. Undefined where there is none that takes them: what does not is removed. */
-  take(settings: readonly Setting[]): GroupDirectories | undefined;
-  makeSoon(): void;
+  /** It, where there is one with these limits; what there is of another is removed. */
+  take(limits: GroupLimits): RunGroup | undefined;
+  makeSoon(limits: GroupLimits): void;
   close(): void;
 }
 
-/** A group with nothing in it, which was given to nobody. */
-function createSpare(make: () => GroupDirectories): Spare {
-  let spare: GroupDirectories | undefined;
+/** A group that was given to nobody, and that nothing was in. */
+function createSpare(make: (limits: GroupLimits) => RunGroup): Spare {
+  let spare: { readonly group: RunGroup; readonly limits: GroupLimits } | undefined;
   let timer: NodeJS.Timeout | undefined;
   const remove = (): void => {
-    if (spare !== undefined) removeNow(spare);
+    void spare?.group.remove();
     spare = undefined;
   };
   return {
-    take(settings) {
-      try {
-        if (spare !== undefined) limitGroup(spare, settings);
-        const taken = spare;
-        spare = undefined;
-        return taken;
-      } catch {
-        // As one that is made for them now: it says why.
-        remove();
-        return undefined;
-      }
+    take(limits) {
+      const isFit = spare !== undefined && isEqual(spare.limits, limits) && spare.group.isThere();
+      if (!isFit) remove();
+      const group = spare?.group;
+      spare = undefined;
+      return group;
     },
-    makeSoon() {
-      if (spare !== undefined) return;
-      timer ??= setTimeout(() => {
-        timer = undefined;
+    makeSoon(limits) {
+      clearTimeout(timer);
+      timer = setTimeout(() => {
+        remove();
         try {
-          spare = make();
+          const group = make(limits);
+          spare = { group, limits };
+          group.openAhead();
         } catch {
-          // Whoever needs one is told.
+          // Whoever needs one makes it, and is told.
+          remove();
         }
       }, aheadMs).unref();
     },
@@ -130,6 +116,14 @@ function createSpare(make: () => GroupDirectories): Spare {
       remove();
     },
   };
+}
+
+function isEqual(one: GroupLimits, other: GroupLimits): boolean {
+  return (
+    one.memory_bytes === other.memory_bytes &&
+    one.processes === other.processes &&
+    one.cpu_millis === other.cpu_millis
+  );
 }
 
 function isGone(error: unknown): boolean {
