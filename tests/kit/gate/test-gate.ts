@@ -43,7 +43,7 @@ import {
 } from '../../../packages/gate/src/service/config.ts';
 import { openStore } from '../../../packages/gate/src/store/store.ts';
 import { policyMembers } from '../policy.ts';
-import { deniedContract, toBytes } from './contracts.ts';
+import { deniedContract, makeContract, toBytes } from './contracts.ts';
 import { LocalClient } from './local-client.ts';
 import { ScriptedExecutor, type ScriptedExecutorOptions } from './scripted-executor.ts';
 
@@ -139,7 +139,7 @@ export class TestGate {
   /** What it told its owner to do something about. */
   readonly warnings: [message: string, details: LogFields][] = [];
   readonly directory = mkdtempSync(join(inMemory, 'csc-gate-'));
-  readonly #options: TestGateOptions;
+  #options: TestGateOptions;
   #gate: Gate | undefined;
   #owners: ReloadableOwners | undefined;
   #published: Partial<OwnersWord> = {};
@@ -172,9 +172,10 @@ export class TestGate {
     return this.#gate;
   }
 
-  /** Another gate on the same directory, as after a restart: every executor must connect again. */
-  async reopen(): Promise<void> {
+  /** Another gate on the same directory, as after a restart, with what is to be otherwise: every executor must connect again. */
+  async reopen(changes: TestGateOptions = {}): Promise<void> {
     await this.stop();
+    this.#options = { ...this.#options, ...changes };
     await this.#start();
   }
 
@@ -211,6 +212,11 @@ export class TestGate {
     { principal = agent, ...request }: SubmitShort = {},
   ): Promise<SubmitResponse> {
     return this.as(principal).submit(toRequest(contract, request));
+  }
+
+  /** Submits what is allowed and asks nobody. Gives its execution. */
+  async place(request: SubmitShort = {}): Promise<string> {
+    return (await this.submit(makeContract(), request)).executionId;
   }
 
   async state(executionId: string, principal = agent): Promise<ExecutionState> {
@@ -266,6 +272,11 @@ export class TestGate {
     return seen;
   }
 
+  /** What kinds of events there are up to now. */
+  async kinds(executionId: string): Promise<(string | undefined)[]> {
+    return (await this.events(executionId)).map(({ event }) => event?.$case);
+  }
+
   /** Resolves once everything that the gate has begun to write is on disk, and the offers of it have left. */
   async flushed(): Promise<void> {
     await this.submit(deniedContract(), { principal: nobody });
@@ -275,6 +286,13 @@ export class TestGate {
   async sweep(): Promise<void> {
     await vi.advanceTimersByTimeAsync(1000);
     await this.flushed();
+  }
+
+  /** Lets pass more time than an executor may be away. As `sweep`. */
+  async waitUntilLost(): Promise<void> {
+    await this.sweep();
+    this.clock.advance(executorLostAfterSec * 1000);
+    await this.sweep();
   }
 
   #logOf(signer: Signer): NonNullable<GateOptions['log']> {

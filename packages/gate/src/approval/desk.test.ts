@@ -11,7 +11,8 @@ import { bindingsFromJson, createPolicySet } from '@csc-fleet/common/policy';
 import { parseSubmission, type Submission } from '@csc-fleet/common/submission';
 import { parseTicket } from '@csc-fleet/common/ticket';
 import { makeContract } from '@csc-fleet/test-kit/gate/contracts';
-import { agent, makePolicy, other, TestGate } from '@csc-fleet/test-kit/gate/test-gate';
+import { openGateForEach } from '@csc-fleet/test-kit/gate/each-test';
+import { agent, makePolicy, other, type TestGate } from '@csc-fleet/test-kit/gate/test-gate';
 import { githubClaims, githubPrincipal, TestIssuer } from '@csc-fleet/test-kit/issuer';
 import {
   approveSigned,
@@ -21,7 +22,7 @@ import {
   type TestPerson,
 } from '@csc-fleet/test-kit/signed-approval';
 import { signSubmission } from '@csc-fleet/test-kit/submission';
-import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { beforeEach, describe, expect, it, vi } from 'vitest';
 
 const [alice, bob, carol, dora] = ['alice', 'bob', 'carol', 'dora'].map((name, at) =>
   person(name, at + 1),
@@ -67,15 +68,12 @@ const refused = (text: string) =>
 
 let test: TestGate;
 
-beforeEach(async () => {
-  vi.useFakeTimers({ toFake: ['setInterval', 'clearInterval'] });
-  test = await TestGate.open();
-  await test.publish({ policies: createPolicySet([policy]), bindings, approvers, version: 4 });
+openGateForEach((it) => {
+  test = it;
 });
-afterEach(async () => {
-  await test.close();
-  vi.useRealTimers();
-  expect(test.errors).toEqual([]);
+
+beforeEach(async () => {
+  await test.publish({ policies: createPolicySet([policy]), bindings, approvers, version: 4 });
 });
 
 interface Asked {

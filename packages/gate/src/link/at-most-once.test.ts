@@ -3,37 +3,18 @@ import { join } from 'node:path';
 import { CscError } from '@csc-fleet/common/errors';
 import { signChainHead } from '@csc-fleet/common/evidence';
 import { ExecutionState, type Hello } from '@csc-fleet/common/messages';
-import { makeContract } from '@csc-fleet/test-kit/gate/contracts';
+import { openGateForEach } from '@csc-fleet/test-kit/gate/each-test';
 import type { ScriptedExecutor } from '@csc-fleet/test-kit/gate/scripted-executor';
-import { agent, executorLostAfterSec, TestGate } from '@csc-fleet/test-kit/gate/test-gate';
-import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { agent, executorLostAfterSec, type TestGate } from '@csc-fleet/test-kit/gate/test-gate';
+import { beforeEach, describe, expect, it, vi } from 'vitest';
 import { LiveExecution } from '../execution/execution.ts';
 import { backUpGate, restoreGate } from '../service/backup.ts';
 
 let test: TestGate;
 
-beforeEach(async () => {
-  vi.useFakeTimers({ toFake: ['setInterval', 'clearInterval'] });
-  test = await TestGate.open();
+openGateForEach((it) => {
+  test = it;
 });
-
-afterEach(async () => {
-  await test.close();
-  vi.useRealTimers();
-  expect(test.errors).toEqual([]);
-});
-
-const place = async () => (await test.submit(makeContract())).executionId;
-
-const kinds = async (executionId: string) =>
-  (await test.events(executionId)).map(({ event }) => event?.$case);
-
-/** Runs for longer than an executor may be away. */
-const waitUntilLost = async () => {
-  await test.sweep();
-  test.clock.advance(executorLostAfterSec * 1000);
-  await test.sweep();
-};
 
 describe('an executor that leaves between the offer and its answer', () => {
   let first: ScriptedExecutor;
@@ -42,7 +23,7 @@ describe('an executor that leaves between the offer and its answer', () => {
 
   beforeEach(async () => {
     first = await test.connected('e1');
-    executionId = await place();
+    executionId = await test.place();
     second = await test.connected('e2', { slots: 5 });
     first.disconnect();
   });
@@ -55,7 +36,7 @@ describe('an executor that leaves between the offer and its answer', () => {
 
   it('keeps the execution: nobody else is offered it', async () => {
     await untouched();
-    const next = await place();
+    const next = await test.place();
     await second.finish(await second.next('offer', next));
     second.disconnect();
     await second.connect();
@@ -74,7 +55,7 @@ describe('an executor that leaves between the offer and its answer', () => {
       await first.next('offer', executionId, 1),
     ];
     expect(ticketOf(renewed.ticketJson)).not.toBe(ticketOf(old.ticketJson));
-    expect(await kinds(executionId)).toEqual(['decided', 'queued', 'placed', 'queued', 'placed']);
+    expect(await test.kinds(executionId)).toEqual(['decided', 'queued', 'placed', 'queued', 'placed']);
   });
 
   // Its Hello is older than what it is offered while a disk that is full is waited for, and says nothing of that.
@@ -82,14 +63,14 @@ describe('an executor that leaves between the offer and its answer', () => {
     second.disconnect();
     let next = '';
     vi.spyOn(LiveExecution.prototype, 'advance').mockImplementationOnce(async () => {
-      next = await place();
+      next = await test.place();
       await first.next('offer', next);
       throw new CscError('STORE_UNAVAILABLE', 'the disk is full', { retryAfterMs: 1 });
     });
     await first.connect([], { slots: 5 });
     await test.flushed();
-    expect(await kinds(executionId)).toEqual(['decided', 'queued', 'placed', 'queued', 'placed']);
-    expect(await kinds(next)).toEqual(['decided', 'queued', 'placed']);
+    expect(await test.kinds(executionId)).toEqual(['decided', 'queued', 'placed', 'queued', 'placed']);
+    expect(await test.kinds(next)).toEqual(['decided', 'queued', 'placed']);
     await first.finish(await first.next('offer', next));
     expect(await test.state(next)).toBe(ExecutionState.SUCCEEDED);
   });
@@ -123,7 +104,7 @@ describe('an executor that leaves between the offer and its answer', () => {
 
   // A connection whose other end is gone: what came of it is still waited for while the host is back on another one.
   it('keeps what it is offered after it came back, where what it had refused cannot be written down at once', async () => {
-    const next = await place();
+    const next = await test.place();
     const failed = new Promise<void>((resolve) => {
       failOnce(async () => {
         await second.connect();
@@ -141,7 +122,7 @@ describe('an executor that leaves between the offer and its answer', () => {
     vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
     const before = second.open();
     second.say({ $case: 'hello', value: second.hello() });
-    const next = await place();
+    const next = await test.place();
     await second.next('offer', next);
     await second.connect();
     // It has lost its offers twice by now, and rests.
@@ -175,14 +156,14 @@ describe('an executor that leaves between the offer and its answer', () => {
   it('has its slot taken by it when it comes back with it', async () => {
     await first.connect([executionId]);
     second.disconnect();
-    const waiting = await place();
+    const waiting = await test.place();
     expect(await test.state(waiting)).toBe(ExecutionState.QUEUED);
     await first.finish(await first.next('offer', executionId));
     await first.next('offer', waiting);
   });
 
   it('has lost it after a while; then it ends where it comes back without it, and is not run', async () => {
-    await waitUntilLost();
+    await test.waitUntilLost();
     expect(await test.state(executionId)).toBe(ExecutionState.LOST);
     await first.connect();
     await test.flushed();
@@ -193,7 +174,7 @@ describe('an executor that leaves between the offer and its answer', () => {
   });
 
   it('is cancelled, where that was asked for while it was lost, once it comes back without it', async () => {
-    await waitUntilLost();
+    await test.waitUntilLost();
     await test.as(agent).cancel({ executionId, gracePeriod: undefined });
     await first.connect();
     await test.flushed();
@@ -209,11 +190,10 @@ describe('an executor that was LOST with what it was offered', () => {
   let executionId: string;
 
   beforeEach(async () => {
-    await test.close();
-    test = await TestGate.open({ limits: { queueTimeoutSec: 2 * executorLostAfterSec } });
+    await test.reopen({ limits: { queueTimeoutSec: 2 * executorLostAfterSec } });
     first = test.executor('e1');
     await first.connect([], { epoch, chainHeadJson: head(2) });
-    executionId = await place();
+    executionId = await test.place();
     first.disconnect();
     second = await test.connected('e2', { slots: 5 });
   });
@@ -231,8 +211,8 @@ describe('an executor that was LOST with what it was offered', () => {
   };
 
   it('leaves it to another where it comes back without it in time, under a new ticket', async () => {
-    await waitUntilLost();
-    const watched = kinds(executionId);
+    await test.waitUntilLost();
+    const watched = test.kinds(executionId);
     expect((await watched).at(-1)).toBe('finished');
     await comeBack();
     expect(await test.state(executionId)).toBe(ExecutionState.OFFERED);
@@ -247,11 +227,11 @@ describe('an executor that was LOST with what it was offered', () => {
     const { execution } = await test.as(agent).getExecution({ executionId });
     expect(execution).toMatchObject({ state: ExecutionState.SUCCEEDED, executorId: 'e2', error: '' });
     const told = ['placed', 'lost', 'queued', 'placed', 'started', 'finished'];
-    expect((await kinds(executionId)).slice(-told.length)).toEqual(told);
+    expect((await test.kinds(executionId)).slice(-told.length)).toEqual(told);
   });
 
   it('has it ended where its time in the queue is over by then', async () => {
-    await waitUntilLost();
+    await test.waitUntilLost();
     test.clock.advance(executorLostAfterSec * 1000);
     await comeBack();
     expect(await test.state(executionId)).toBe(ExecutionState.EXPIRED);
@@ -261,7 +241,7 @@ describe('an executor that was LOST with what it was offered', () => {
   it.each(['LOST', 'OFFERED'])(
     'leaves it to nobody where its journal is another by then, which may have run it: %s',
     async (state) => {
-      if (state === 'LOST') await waitUntilLost();
+      if (state === 'LOST') await test.waitUntilLost();
       await comeBack({ epoch: 'f'.repeat(32), chainHeadJson: Buffer.alloc(0) });
       expect(await test.state(executionId)).toBe(ExecutionState.LOST);
       expect(second.offered).toEqual([]);
@@ -269,7 +249,7 @@ describe('an executor that was LOST with what it was offered', () => {
   );
 
   it.each(['LOST', 'OFFERED'])('nor where its journal was taken back in time: %s', async (state) => {
-    if (state === 'LOST') await waitUntilLost();
+    if (state === 'LOST') await test.waitUntilLost();
     test.clock.advance(1000);
     await comeBack({ chainHeadJson: head(1) });
     expect(test.errors.splice(0)).toMatchObject([{ code: 'RECEIPT_INVALID' }]);
@@ -320,7 +300,7 @@ describe('an executor that leaves while it runs something', () => {
 
   beforeEach(async () => {
     executor = await test.connected('e1');
-    executionId = await place();
+    executionId = await test.place();
     await executor.accept(executionId);
     executor.disconnect();
   });
@@ -333,7 +313,7 @@ describe('an executor that leaves while it runs something', () => {
     await executor.exited(executionId);
     await executor.finish(await executor.next('offer', executionId));
     expect(await test.state(executionId)).toBe(ExecutionState.SUCCEEDED);
-    expect(await kinds(executionId)).toEqual([
+    expect(await test.kinds(executionId)).toEqual([
       'decided',
       'queued',
       'placed',
@@ -378,7 +358,7 @@ describe('an executor that leaves while it runs something', () => {
   it.each(['the gate that lost it', 'a gate that was reopened'])(
     'wins with a late receipt: %s',
     async (gate) => {
-      await waitUntilLost();
+      await test.waitUntilLost();
       if (gate !== 'the gate that lost it') await test.reopen();
       await executor.connect([executionId]);
       const offer = await executor.next('offer', executionId);
@@ -387,13 +367,13 @@ describe('an executor that leaves while it runs something', () => {
       expect(execution).toMatchObject({ state: ExecutionState.FAILED, exitCode: 3 });
       expect(await test.receipt(executionId)).toMatchObject({ status: 'failed', exit_code: 3 });
       // Whoever reads from here on is told one end only: the real one.
-      expect((await kinds(executionId)).slice(3)).toEqual(['started', 'lost', 'returned', 'finished']);
+      expect((await test.kinds(executionId)).slice(3)).toEqual(['started', 'lost', 'returned', 'finished']);
     },
   );
 
   it('goes on where it comes back with it after it was lost: its progress counts, and its end can be asked for', async () => {
-    await waitUntilLost();
-    expect((await kinds(executionId)).at(-1)).toBe('finished');
+    await test.waitUntilLost();
+    expect((await test.kinds(executionId)).at(-1)).toBe('finished');
     await executor.connect([executionId]);
     expect(await test.state(executionId)).toBe(ExecutionState.RUNNING);
     const { taken, ended } = watched();
@@ -415,11 +395,11 @@ describe('an executor that leaves while it runs something', () => {
   });
 
   it('is lost again where it leaves again, and its receipt is still awaited', async () => {
-    await waitUntilLost();
+    await test.waitUntilLost();
     await executor.connect([executionId]);
     executor.disconnect();
-    await waitUntilLost();
-    expect((await kinds(executionId)).slice(3)).toEqual(['started', 'lost', 'returned', 'finished']);
+    await test.waitUntilLost();
+    expect((await test.kinds(executionId)).slice(3)).toEqual(['started', 'lost', 'returned', 'finished']);
     await test.reopen();
     expect(await test.state(executionId)).toBe(ExecutionState.LOST);
     await executor.connect([executionId]);
@@ -432,7 +412,7 @@ describe('an executor that leaves while it runs something', () => {
       await executor.connect([]);
       await executor.connect([executionId]);
     }
-    const told = (await kinds(executionId)).slice(4);
+    const told = (await test.kinds(executionId)).slice(4);
     expect(told.length).toBeLessThanOrEqual(2 * 8 + 1);
     expect(await test.state(executionId)).toBe(ExecutionState.LOST);
     await executor.finish(await executor.next('offer', executionId));
@@ -449,11 +429,11 @@ describe('an executor that leaves while it runs something', () => {
   };
 
   it('has the whole time again after it was back', async () => {
-    await waitUntilLost();
+    await test.waitUntilLost();
     await executor.connect([executionId]);
     await executor.finish(await executor.next('offer', executionId));
     await test.sweep();
-    const next = await place();
+    const next = await test.place();
     await executor.accept(next);
     executor.disconnect();
     await test.sweep();
@@ -464,10 +444,10 @@ describe('an executor that leaves while it runs something', () => {
 describe('an executor that is lost with several executions', () => {
   it('has lost them all', async () => {
     const executor = await test.connected('e1', { slots: 2 });
-    const ids = [await place(), await place()];
+    const ids = [await test.place(), await test.place()];
     await executor.accept(ids[0] ?? '');
     executor.disconnect();
-    await waitUntilLost();
+    await test.waitUntilLost();
     expect(await Promise.all(ids.map((id) => test.state(id)))).toEqual([
       ExecutionState.LOST,
       ExecutionState.LOST,

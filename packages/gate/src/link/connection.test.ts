@@ -1,25 +1,14 @@
 import { ExecutionState } from '@csc-fleet/common/messages';
 import { makeContract } from '@csc-fleet/test-kit/gate/contracts';
-import { executorLostAfterSec, TestGate } from '@csc-fleet/test-kit/gate/test-gate';
-import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { openGateForEach } from '@csc-fleet/test-kit/gate/each-test';
+import type { TestGate } from '@csc-fleet/test-kit/gate/test-gate';
+import { describe, expect, it } from 'vitest';
 
 let test: TestGate;
 
-beforeEach(async () => {
-  vi.useFakeTimers({ toFake: ['setInterval', 'clearInterval'] });
-  test = await TestGate.open();
+openGateForEach((it) => {
+  test = it;
 });
-
-afterEach(async () => {
-  await test.close();
-  vi.useRealTimers();
-  expect(test.errors).toEqual([]);
-});
-
-const place = async () => (await test.submit(makeContract())).executionId;
-
-const kinds = async (executionId: string) =>
-  (await test.events(executionId)).map(({ event }) => event?.$case);
 
 describe('an executor whose certificate says its labels', () => {
   it('gets in with those, and with no other or another value', async () => {
@@ -45,11 +34,9 @@ describe('a second connection of the same executor', () => {
     await executor.settled();
     await executor.connect();
     old.closed();
-    const executionId = await place();
+    const executionId = await test.place();
     await executor.accept(executionId);
-    await test.sweep();
-    test.clock.advance(executorLostAfterSec * 1000);
-    await test.sweep();
+    await test.waitUntilLost();
     expect(await test.state(executionId)).toBe(ExecutionState.RUNNING);
     expect(executor.offered).toEqual([executionId]);
   });
@@ -57,13 +44,13 @@ describe('a second connection of the same executor', () => {
   it('knows what was offered over the first', async () => {
     const executor = test.executor('e1', { slots: 2 });
     await executor.connect();
-    const [offered, running] = [await place(), await place()];
+    const [offered, running] = [await test.place(), await test.place()];
     await executor.accept(running);
     await executor.connect([running]);
     await executor.next('offer', offered, 1);
     expect(await test.state(running)).toBe(ExecutionState.RUNNING);
     expect(executor.all('offer', running)).toHaveLength(1);
-    const waiting = await place();
+    const waiting = await test.place();
     expect(await test.state(waiting)).toBe(ExecutionState.QUEUED);
   });
 
@@ -72,7 +59,7 @@ describe('a second connection of the same executor', () => {
     const impostor = await test.connected('e1');
     expect(impostor.hungUp).toMatchObject({ code: 'CREDENTIALS_INVALID' });
     expect(test.errors.splice(0)).toContain(impostor.hungUp);
-    const executionId = await place();
+    const executionId = await test.place();
     expect(executor.offered).toEqual([executionId]);
     executor.disconnect();
     await impostor.connect();
@@ -83,7 +70,7 @@ describe('a second connection of the same executor', () => {
 describe('what an executor says of executions that are not its own', () => {
   it('changes nothing', async () => {
     const first = await test.connected('e1');
-    const executionId = await place();
+    const executionId = await test.place();
     const second = await test.connected('e2');
     await second.accept(executionId);
     expect(await test.state(executionId)).toBe(ExecutionState.OFFERED);
@@ -91,7 +78,7 @@ describe('what an executor says of executions that are not its own', () => {
     await second.started(executionId);
     await second.exited(executionId);
     await test.flushed();
-    expect(await kinds(executionId)).toEqual(['decided', 'queued', 'placed', 'started']);
+    expect(await test.kinds(executionId)).toEqual(['decided', 'queued', 'placed', 'started']);
     second.disconnect();
     await second.connect([executionId]);
     await first.finish(await first.next('offer'));
@@ -100,7 +87,7 @@ describe('what an executor says of executions that are not its own', () => {
 
   it('changes nothing of commands that the contract does not have, or for a second time', async () => {
     const executor = await test.connected('e1');
-    const executionId = await place();
+    const executionId = await test.place();
     await executor.accept(executionId);
     await executor.accept(executionId);
     await executor.started(executionId, 'another');
@@ -110,7 +97,7 @@ describe('what an executor says of executions that are not its own', () => {
     await executor.exited(executionId);
     await executor.exited(executionId);
     await executor.finish(await executor.next('offer'));
-    expect((await kinds(executionId)).slice(3)).toEqual([
+    expect((await test.kinds(executionId)).slice(3)).toEqual([
       'started',
       'commandStarted',
       'commandExited',

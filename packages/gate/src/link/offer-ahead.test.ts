@@ -1,22 +1,14 @@
 import { ExecutionState } from '@csc-fleet/common/messages';
 import { makeContract } from '@csc-fleet/test-kit/gate/contracts';
-import { TestGate } from '@csc-fleet/test-kit/gate/test-gate';
-import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { openGateForEach } from '@csc-fleet/test-kit/gate/each-test';
+import type { TestGate } from '@csc-fleet/test-kit/gate/test-gate';
+import { describe, expect, it } from 'vitest';
 
 let test: TestGate;
 
-beforeEach(async () => {
-  vi.useFakeTimers({ toFake: ['setInterval', 'clearInterval'] });
-  test = await TestGate.open();
+openGateForEach((it) => {
+  test = it;
 });
-
-afterEach(async () => {
-  await test.close();
-  vi.useRealTimers();
-  expect(test.errors).toEqual([]);
-});
-
-const place = async () => (await test.submit(makeContract())).executionId;
 
 describe('an executor that leaves while its offer is being written', () => {
   // The commit begins in the next turn of the event loop.
@@ -84,8 +76,8 @@ describe('an executor that waits for what is yet to be written down', () => {
 
   it('has the offer before it is on disk, and hears once it is; so from the queue', async () => {
     const executor = await connected('e1');
-    const first = await place();
-    const queued = await place();
+    const first = await test.place();
+    const queued = await test.place();
     await executor.finish(await executor.next('offer', first));
     await executor.next('offer', queued);
     await test.flushed();
@@ -108,13 +100,13 @@ describe('an executor that waits for what is yet to be written down', () => {
       ['confirm', 1],
       ['void', 2],
     ]);
-    await executor.next('offer', await place());
+    await executor.next('offer', await test.place());
   });
 
   it('hears nothing more where it has left, and another gets it, once', async () => {
     const executor = await connected('e1');
     const other = await test.connected('e2');
-    await executor.finish(await executor.next('offer', await place()));
+    await executor.finish(await executor.next('offer', await test.place()));
     const submitting = test.submit(makeContract());
     await beforeTheCommit();
     executor.disconnect();
@@ -127,7 +119,7 @@ describe('an executor that waits for what is yet to be written down', () => {
 
   it('is offered it again where its gate had gone before it said so', async () => {
     const executor = await connected('e1');
-    const executionId = await place();
+    const executionId = await test.place();
     executor.disconnect();
     await test.reopen();
     // It waited in vain, and has nothing of it.

@@ -2,40 +2,22 @@ import { readdirSync, rmSync, truncateSync } from 'node:fs';
 import { join } from 'node:path';
 import { ExecutionState } from '@csc-fleet/common/messages';
 import { contractForApproval, makeContract } from '@csc-fleet/test-kit/gate/contracts';
-import { executorLostAfterSec, TestGate } from '@csc-fleet/test-kit/gate/test-gate';
-import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { openGateForEach } from '@csc-fleet/test-kit/gate/each-test';
+import type { TestGate } from '@csc-fleet/test-kit/gate/test-gate';
+import { afterEach, describe, expect, it } from 'vitest';
 import { backUpGate, restoreGate } from '../service/backup.ts';
 
 let test: TestGate;
 
-beforeEach(async () => {
-  vi.useFakeTimers({ toFake: ['setInterval', 'clearInterval'] });
-  test = await TestGate.open();
+openGateForEach((it) => {
+  test = it;
 });
-
-afterEach(async () => {
-  await test.close();
-  vi.useRealTimers();
-  expect(test.errors).toEqual([]);
-});
-
-const place = async () => (await test.submit(makeContract())).executionId;
-
-const kinds = async (executionId: string) =>
-  (await test.events(executionId)).map(({ event }) => event?.$case);
-
-/** Runs for longer than an executor may be away. */
-const waitUntilLost = async () => {
-  await test.sweep();
-  test.clock.advance(executorLostAfterSec * 1000);
-  await test.sweep();
-};
 
 describe('a gate that is opened again', () => {
   it('goes on with what waited, in order', async () => {
     await test.connected('e1');
-    await place();
-    const [first, second] = [await place(), await place()];
+    await test.place();
+    const [first, second] = [await test.place(), await test.place()];
     await test.reopen();
     expect(await test.state(first)).toBe(ExecutionState.QUEUED);
     const executor = await test.connected('e2');
@@ -46,7 +28,7 @@ describe('a gate that is opened again', () => {
 
   it('does not offer to anybody else what was offered', async () => {
     const first = await test.connected('e1');
-    const executionId = await place();
+    const executionId = await test.place();
     await test.reopen();
     const second = await test.connected('e2');
     await test.sweep();
@@ -60,31 +42,31 @@ describe('a gate that is opened again', () => {
 
   it('offers again what its executor did not have', async () => {
     const executor = await test.connected('e1');
-    const executionId = await place();
+    const executionId = await test.place();
     await test.reopen();
     await executor.connect();
     await executor.next('offer', executionId, 1);
-    expect(await kinds(executionId)).toEqual(['decided', 'queued', 'placed', 'queued', 'placed']);
+    expect(await test.kinds(executionId)).toEqual(['decided', 'queued', 'placed', 'queued', 'placed']);
   });
 
   it('takes the receipt of what ran', async () => {
     const executor = await test.connected('e1');
-    const executionId = await place();
+    const executionId = await test.place();
     await executor.accept(executionId);
     await test.reopen();
     expect(await test.state(executionId)).toBe(ExecutionState.RUNNING);
     await executor.connect([executionId]);
     await executor.finish(await executor.next('offer', executionId));
     expect(await test.state(executionId)).toBe(ExecutionState.SUCCEEDED);
-    expect(await kinds(executionId)).toEqual(['decided', 'queued', 'placed', 'started', 'finished']);
+    expect(await test.kinds(executionId)).toEqual(['decided', 'queued', 'placed', 'started', 'finished']);
   });
 
   it('loses what ran where its executor does not come back', async () => {
     const executor = await test.connected('e1');
-    const executionId = await place();
+    const executionId = await test.place();
     await executor.accept(executionId);
     await test.reopen();
-    await waitUntilLost();
+    await test.waitUntilLost();
     expect(await test.state(executionId)).toBe(ExecutionState.LOST);
   });
 
@@ -103,7 +85,7 @@ describe('a gate that is opened again', () => {
 
   it('leaves alone what has ended', async () => {
     const executor = await test.connected('e1');
-    const executionId = await place();
+    const executionId = await test.place();
     await executor.finish(await executor.next('offer'));
     const receipt = await test.receipt(executionId);
     await test.reopen();
@@ -148,7 +130,7 @@ describe('a gate whose disk is lost', () => {
     backup = `${test.directory}-backup`;
     const executor = await test.connected('e1');
     const first = (await test.submit(makeContract())).executionId;
-    waiting = [await place(), await place()];
+    waiting = [await test.place(), await test.place()];
     await executor.finish(await executor.next('offer', first));
     await executor.next('offer', waiting[0]);
     await test.flushed();

@@ -10,32 +10,24 @@ import {
   deniedContract,
   makeContract,
 } from '@csc-fleet/test-kit/gate/contracts';
+import { openGateForEach } from '@csc-fleet/test-kit/gate/each-test';
 import type { ScriptedExecutor } from '@csc-fleet/test-kit/gate/scripted-executor';
 import { agent, executorLostAfterSec, other, TestGate } from '@csc-fleet/test-kit/gate/test-gate';
-import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { beforeEach, describe, expect, it } from 'vitest';
 
 let test: TestGate;
 let executor: ScriptedExecutor;
 
+openGateForEach((it) => {
+  test = it;
+});
+
 beforeEach(async () => {
-  vi.useFakeTimers({ toFake: ['setInterval', 'clearInterval'] });
-  test = await TestGate.open();
   executor = await test.connected('e1');
 });
 
-afterEach(async () => {
-  await test.close();
-  vi.useRealTimers();
-  expect(test.errors).toEqual([]);
-});
-
-const place = async () => (await test.submit(makeContract())).executionId;
-
 const cancel = (executionId: string, gracePeriod?: Duration, principal = agent) =>
   test.as(principal).cancel({ executionId, gracePeriod });
-
-const kinds = async (executionId: string) =>
-  (await test.events(executionId)).map(({ event }) => event?.$case);
 
 const cancelled = { execution: expect.objectContaining({ state: ExecutionState.CANCELLED }) };
 
@@ -64,12 +56,12 @@ describe('cancelling what has not been started', () => {
   });
 
   it('ends what waits, and lets the next one through', async () => {
-    const running = await place();
-    const waiting = await place();
-    const next = await place();
+    const running = await test.place();
+    const waiting = await test.place();
+    const next = await test.place();
     expect(await cancel(waiting)).toEqual(cancelled);
     await expectUnstarted(waiting);
-    expect(await kinds(waiting)).toEqual(['decided', 'queued', 'finished']);
+    expect(await test.kinds(waiting)).toEqual(['decided', 'queued', 'finished']);
     await executor.finish(await executor.next('offer', running));
     await executor.next('offer', next);
     expect(executor.offered).toEqual([running, next]);
@@ -90,8 +82,8 @@ describe('cancelling what has not been started', () => {
   });
 
   it('stays so in a gate that was reopened', async () => {
-    await place();
-    const waiting = await place();
+    await test.place();
+    const waiting = await test.place();
     await cancel(waiting);
     await test.reopen();
     const another = await test.connected('e2');
@@ -101,20 +93,20 @@ describe('cancelling what has not been started', () => {
   });
 
   it('changes nothing the second time, nor for two at once', async () => {
-    await place();
-    const waiting = await place();
+    await test.place();
+    const waiting = await test.place();
     expect(await Promise.all([cancel(waiting), cancel(waiting)])).toEqual([cancelled, cancelled]);
     const receipt = await test.receipt(waiting);
     test.clock.advance(1000);
     expect(await cancel(waiting)).toEqual(cancelled);
     expect(await test.receipt(waiting)).toEqual(receipt);
-    expect(await kinds(waiting)).toEqual(['decided', 'queued', 'finished']);
+    expect(await test.kinds(waiting)).toEqual(['decided', 'queued', 'finished']);
   });
 });
 
 describe('cancelling what was offered', () => {
   it('is for the executor to do, whether it has accepted or not', async () => {
-    const executionId = await place();
+    const executionId = await test.place();
     const { execution } = await cancel(executionId);
     expect(execution?.state).toBe(ExecutionState.OFFERED);
     await executor.next('cancel', executionId);
@@ -126,7 +118,7 @@ describe('cancelling what was offered', () => {
 
   it('ends it where the executor has no room for it', async () => {
     const another = await test.connected('e2');
-    const executionId = await place();
+    const executionId = await test.place();
     const [holder, free] = executor.offered.length > 0 ? [executor, another] : [another, executor];
     await cancel(executionId);
     await holder.refuse(executionId, 'SPOOL_FULL');
@@ -139,7 +131,7 @@ describe('cancelling what was offered', () => {
   it.each(['SANDBOX_UNAVAILABLE', 'INTERNAL'])(
     'ends it where the one host that could run it fails: %s',
     async (reason) => {
-      const executionId = await place();
+      const executionId = await test.place();
       await cancel(executionId);
       await executor.refuse(executionId, reason);
       await test.flushed();
@@ -149,7 +141,7 @@ describe('cancelling what was offered', () => {
   );
 
   it('ends it where the executor was away and comes back without it', async () => {
-    const executionId = await place();
+    const executionId = await test.place();
     executor.disconnect();
     await cancel(executionId);
     expect(await test.state(executionId)).toBe(ExecutionState.OFFERED);
@@ -165,7 +157,7 @@ describe('cancelling what runs', () => {
   let executionId: string;
 
   beforeEach(async () => {
-    executionId = await place();
+    executionId = await test.place();
     await executor.accept(executionId);
   });
 
@@ -183,7 +175,7 @@ describe('cancelling what runs', () => {
     });
     await finish('cancelled');
     expect(await test.state(executionId)).toBe(ExecutionState.CANCELLED);
-    expect((await kinds(executionId)).slice(3)).toEqual(['started', 'cancelling', 'finished']);
+    expect((await test.kinds(executionId)).slice(3)).toEqual(['started', 'cancelling', 'finished']);
   });
 
   it('may come too late: the receipt says what happened', async () => {
@@ -208,7 +200,7 @@ describe('cancelling what runs', () => {
     await cancel(executionId, toDuration(0));
     const asked = executor.all('cancel', executionId).map(({ gracePeriod }) => gracePeriod?.seconds);
     expect(asked).toEqual([5, 0]);
-    expect((await kinds(executionId)).filter((kind) => kind === 'cancelling')).toHaveLength(1);
+    expect((await test.kinds(executionId)).filter((kind) => kind === 'cancelling')).toHaveLength(1);
   });
 
   it('reaches an executor that was away', async () => {
@@ -246,7 +238,7 @@ describe('cancelling what runs', () => {
 
 describe('cancelling what has ended', () => {
   it('changes nothing of what succeeded', async () => {
-    const executionId = await place();
+    const executionId = await test.place();
     await executor.finish(await executor.next('offer', executionId));
     const { execution } = await cancel(executionId);
     expect(execution?.state).toBe(ExecutionState.SUCCEEDED);
@@ -259,14 +251,12 @@ describe('cancelling what has ended', () => {
   });
 
   it('is kept for what is lost: its executor is told when it is back', async () => {
-    const executionId = await place();
+    const executionId = await test.place();
     await executor.accept(executionId);
     executor.disconnect();
-    await test.sweep();
-    test.clock.advance(executorLostAfterSec * 1000);
-    await test.sweep();
+    await test.waitUntilLost();
     expect((await cancel(executionId)).execution?.state).toBe(ExecutionState.LOST);
-    expect((await kinds(executionId)).at(-1)).toBe('cancelling');
+    expect((await test.kinds(executionId)).at(-1)).toBe('cancelling');
     await executor.connect([executionId]);
     await executor.next('cancel', executionId);
     expect(await test.state(executionId)).toBe(ExecutionState.RUNNING);
@@ -275,9 +265,9 @@ describe('cancelling what has ended', () => {
 
 describe('cancelling what is not one’s own', () => {
   it('is as if it were not there, in every state', async () => {
-    const running = await place();
+    const running = await test.place();
     await executor.accept(running);
-    const waiting = await place();
+    const waiting = await test.place();
     const awaiting = (await test.submit(contractForApproval())).executionId;
     const denied = (await test.submit(deniedContract())).executionId;
     for (const executionId of [running, waiting, awaiting, denied, 'no-such-execution', '']) {
@@ -305,7 +295,6 @@ describe('resolving what its executor never ends', () => {
 
   // One that only the owners' word can end, with limits that one execution fills.
   beforeEach(async () => {
-    await test.close();
     const bindings = bindingsFromJson({
       bindings_version: 'csc.bindings.v0.2',
       bindings: [
@@ -317,7 +306,7 @@ describe('resolving what its executor never ends', () => {
     });
     if (!bindings.ok) throw new Error(JSON.stringify(bindings.faults));
     const retention = { maxAgeDays: 1, receiptsDays: 2 };
-    test = await TestGate.open({ bindings: bindings.value, retention });
+    await test.reopen({ bindings: bindings.value, retention });
     executor = await test.connected('e1');
     await owners([alice]);
   });
@@ -328,7 +317,7 @@ describe('resolving what its executor never ends', () => {
   };
 
   const running = async () => {
-    const executionId = await place();
+    const executionId = await test.place();
     await executor.accept(executionId);
     return executionId;
   };
@@ -336,9 +325,7 @@ describe('resolving what its executor never ends', () => {
   const losing = async () => {
     const executionId = await running();
     executor.disconnect();
-    await test.sweep();
-    test.clock.advance(executorLostAfterSec * 1000);
-    await test.sweep();
+    await test.waitUntilLost();
     return executionId;
   };
 
@@ -375,7 +362,7 @@ describe('resolving what its executor never ends', () => {
       endedAt: test.clock.now(),
       error: expect.stringMatching(/resolved by the owners.*nobody knows.*burnt down/),
     });
-    expect((await kinds(executionId)).slice(-2)).toEqual(['lost', 'finished']);
+    expect((await test.kinds(executionId)).slice(-2)).toEqual(['lost', 'finished']);
     const told = await test.as(agent).getExecution({ executionId });
     expect(told.resolutionsJson).toEqual([signed]);
     await expect(test.receipt(executionId)).rejects.toMatchObject({ code: 'EXECUTION_UNKNOWN' });
@@ -390,10 +377,10 @@ describe('resolving what its executor never ends', () => {
     expect((await resolve(executionId)).resolutionsJson).toEqual([signed]);
     // Nothing of it is in the way of what comes next.
     executor = await test.connected('e2');
-    const next = await place();
+    const next = await test.place();
     await executor.next('offer', next);
     expect((await cancel(executionId)).execution?.state).toBe(ExecutionState.LOST);
-    expect((await kinds(executionId)).at(-1)).toBe('finished');
+    expect((await test.kinds(executionId)).at(-1)).toBe('finished');
   });
 
   it('names itself where a host that is there has no receipt to bring, in whose place another runs at once', async () => {
@@ -406,14 +393,14 @@ describe('resolving what its executor never ends', () => {
         error: expect.stringContaining(`csc admin resolve ${executionId}`),
       },
     });
-    const next = await place();
+    const next = await test.place();
     await executor.next('offer', next);
     await resolve(executionId, [await sign(executionId)]);
     await expect(test.receipt(executionId)).rejects.toMatchObject({ code: 'EXECUTION_UNKNOWN' });
   });
 
   it('is not placed anew where its host had only been offered it, as far as the gate knows', async () => {
-    const executionId = await place();
+    const executionId = await test.place();
     await executor.next('offer', executionId);
     executor.disconnect();
     const elsewhere = await test.connected('e3');
@@ -503,7 +490,7 @@ describe('resolving what its executor never ends', () => {
     test.clock.advance(22_000);
     await test.sweep();
     await test.sweep();
-    expect((await kinds(executionId)).slice(-2)).toEqual(['started', 'away']);
+    expect((await test.kinds(executionId)).slice(-2)).toEqual(['started', 'away']);
     await expect(resolve(executionId)).rejects.toMatchObject(
       refused(
         `e1 has been away for 22 s, and may come back with it: it is LOST after ${executorLostAfterSec} s`,
@@ -532,14 +519,14 @@ describe('resolving what its executor never ends', () => {
     expect(execution?.error).toContain(
       `e1 is back and does not know this execution: was its state directory emptied, or restored from a backup? Only its owners end it (csc admin resolve ${executionId})`,
     );
-    expect((await kinds(executionId)).slice(-2)).toEqual(['lost', 'finished']);
+    expect((await test.kinds(executionId)).slice(-2)).toEqual(['lost', 'finished']);
     await executor.connect([executionId]);
     expect(await test.state(executionId)).toBe(ExecutionState.RUNNING);
   });
 
   it('leaves alone what somebody else can end', async () => {
     const executionId = await running();
-    const waiting = await place();
+    const waiting = await test.place();
     const pending = (await test.submit(contractForApproval(), { principal: other })).executionId;
     for (const id of [waiting, pending])
       await expect(resolve(id)).rejects.toMatchObject(refused('csc cancel ends it at once'));
@@ -553,7 +540,7 @@ describe('resolving what its executor never ends', () => {
     await executor.finish(await executor.next('offer', waiting));
     await expect(resolve(waiting)).rejects.toMatchObject(refused('it has ended, and has its receipt'));
     await test.publish({});
-    const next = await place();
+    const next = await test.place();
     await cancel(next);
     await expect(resolve(next, [await sign(executionId)])).rejects.toMatchObject(
       refused('policy_repository'),
@@ -568,7 +555,7 @@ describe('resolving what its executor never ends', () => {
     test.clock.advance(day + 1000);
     await test.as(admin).prune(false);
     await test.reopen();
-    expect(await kinds(executionId)).toEqual(['finished']);
+    expect(await test.kinds(executionId)).toEqual(['finished']);
     expect((await test.as(agent).getExecution({ executionId })).resolutionsJson).toEqual([signed]);
     test.clock.advance(day);
     await test.as(admin).prune(false);

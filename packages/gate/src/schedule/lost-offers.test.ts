@@ -1,28 +1,19 @@
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { ExecutionState, type Offer } from '@csc-fleet/common/messages';
-import { makeContract } from '@csc-fleet/test-kit/gate/contracts';
+import { openGateForEach } from '@csc-fleet/test-kit/gate/each-test';
 import type { ScriptedExecutor } from '@csc-fleet/test-kit/gate/scripted-executor';
-import { agent, executorLostAfterSec, TestGate } from '@csc-fleet/test-kit/gate/test-gate';
-import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { agent, type TestGate } from '@csc-fleet/test-kit/gate/test-gate';
+import { beforeEach, describe, expect, it, vi } from 'vitest';
 import { maxPlacings } from '../execution/placings.ts';
 import { Peer } from './peers.ts';
 import { Rests } from './rests.ts';
 
 let test: TestGate;
 
-beforeEach(async () => {
-  vi.useFakeTimers({ toFake: ['setInterval', 'clearInterval'] });
-  test = await TestGate.open();
+openGateForEach((it) => {
+  test = it;
 });
-
-afterEach(async () => {
-  await test.close();
-  vi.useRealTimers();
-  expect(test.errors).toEqual([]);
-});
-
-const place = async () => (await test.submit(makeContract())).executionId;
 
 const withdrawn = () => {
   const database = new DatabaseSync(join(test.directory, 'gate.db'), { readOnly: true });
@@ -42,7 +33,7 @@ describe('hosts that take an offer and leave', () => {
   it('have only so much stored of it, however many they are', async () => {
     const hosts = Array.from({ length: 30 }, (_, i) => test.executor(`rogue-${i}`, { labels }));
     await hosts[0]?.connect();
-    const executionId = await place();
+    const executionId = await test.place();
     for (const host of hosts) {
       if (host !== hosts[0]) await host.connect();
       await host.next('offer', executionId);
@@ -68,7 +59,7 @@ describe('hosts that take an offer and leave', () => {
 
   it('get them again at once the first time, and then rest, over any connection', async () => {
     const host = await test.connected('host');
-    const executionId = await place();
+    const executionId = await test.place();
     await host.connect();
     await host.next('offer', executionId, 1);
     await host.connect();
@@ -85,7 +76,7 @@ describe('hosts that take an offer and leave', () => {
 
   it('do not lose their rest by refusing something and coming back', async () => {
     const host = await test.connected('host');
-    const executionId = await place();
+    const executionId = await test.place();
     await host.refuse(executionId, 'QUEUE_FULL');
     await host.connect();
     await test.flushed();
@@ -94,11 +85,11 @@ describe('hosts that take an offer and leave', () => {
 
   it('have only so many of their tickets remembered', async () => {
     const host = await test.connected('host', { slots: 2 });
-    const executionId = await place();
+    const executionId = await test.place();
     for (let round = 1; round <= 10; round += 1) {
       await host.connect();
       await host.next('offer', executionId, round);
-      const other = await place();
+      const other = await test.place();
       await host.finish(await host.next('offer', other));
     }
     await test.stop();
@@ -139,7 +130,7 @@ describe('a host that starts what it came back without', () => {
 
   beforeEach(async () => {
     host = await test.connected('host');
-    executionId = await place();
+    executionId = await test.place();
     offer = await host.next('offer', executionId);
   });
 
@@ -194,9 +185,7 @@ describe('a host that starts what it came back without', () => {
 
   it('has its receipt kept where the gate had ended it as expired', async () => {
     host.disconnect();
-    await test.sweep();
-    test.clock.advance(executorLostAfterSec * 1000);
-    await test.sweep();
+    await test.waitUntilLost();
     await host.connect();
     await test.flushed();
     expect(await test.state(executionId)).toBe(ExecutionState.EXPIRED);

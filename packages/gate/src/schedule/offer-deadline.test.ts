@@ -1,10 +1,10 @@
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { ExecutionState } from '@csc-fleet/common/messages';
-import { makeContract } from '@csc-fleet/test-kit/gate/contracts';
+import { openGateForEach } from '@csc-fleet/test-kit/gate/each-test';
 import type { ScriptedExecutor } from '@csc-fleet/test-kit/gate/scripted-executor';
-import { TestGate } from '@csc-fleet/test-kit/gate/test-gate';
-import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import type { TestGate } from '@csc-fleet/test-kit/gate/test-gate';
+import { describe, expect, it } from 'vitest';
 
 // The deadline is 5 s, the ticket lives 10 s, and 7 s are for clocks and disks that are late.
 const deadlineMs = 5_000;
@@ -15,23 +15,14 @@ let silent: ScriptedExecutor;
 let good: ScriptedExecutor;
 let executionId: string;
 
-beforeEach(async () => {
-  vi.useFakeTimers({ toFake: ['setInterval', 'clearInterval'] });
-  test = await TestGate.open();
+openGateForEach((it) => {
+  test = it;
 });
-
-afterEach(async () => {
-  await test.close();
-  vi.useRealTimers();
-  expect(test.errors).toEqual([]);
-});
-
-const place = async () => (await test.submit(makeContract())).executionId;
 
 /** A host that was offered the execution and says nothing, and one beside it that is free. */
 async function offerToSilent(ask?: () => Promise<void>): Promise<void> {
   silent = await test.connected('silent', { slots: 5, ...(ask === undefined ? {} : { ask }) });
-  executionId = await place();
+  executionId = await test.place();
   await silent.next('offer', executionId);
   good = await test.connected('good', { slots: 5 });
 }
@@ -92,19 +83,19 @@ describe('a host that never answers', () => {
   it('is offered nothing else before it answers', async () => {
     await offerToSilent();
     await pass(deadlineMs);
-    const others = [await place(), await place()];
+    const others = [await test.place(), await test.place()];
     await test.flushed();
     expect(good.offered).toEqual(others);
     await silent.accept(executionId);
-    const next = await place();
+    const next = await test.place();
     await silent.next('offer', next);
   });
 
   it('lets what it alone could run wait for it, instead of refusing that', async () => {
     silent = await test.connected('silent', { slots: 5 });
-    executionId = await place();
+    executionId = await test.place();
     await pass(deadlineMs);
-    const waiting = await place();
+    const waiting = await test.place();
     expect(await test.state(waiting)).toBe(ExecutionState.QUEUED);
     await silent.accept(executionId);
     await silent.next('offer', waiting);
@@ -142,7 +133,7 @@ describe('a host that answers late', () => {
       await silent.refuse(executionId, reason);
       await good.next('offer', executionId);
       // It has answered.
-      await place();
+      await test.place();
       await test.flushed();
       expect(silent.offered.length + good.offered.length).toBe(3);
     },
@@ -157,7 +148,7 @@ describe('a host that answers late', () => {
 
   it('keeps it where nobody else has it yet, although its ticket was over', async () => {
     silent = await test.connected('silent');
-    executionId = await place();
+    executionId = await test.place();
     const offer = await silent.next('offer', executionId);
     await pass(deadlineMs);
     await pass(overMs);
@@ -199,7 +190,7 @@ describe('a host that answers late', () => {
 
   it('by its next Hello is believed, too', async () => {
     silent = await test.connected('silent');
-    executionId = await place();
+    executionId = await test.place();
     await pass(deadlineMs);
     await pass(overMs);
     silent.disconnect();

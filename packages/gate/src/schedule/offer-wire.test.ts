@@ -1,28 +1,28 @@
 import { ExecutionState } from '@csc-fleet/common/messages';
 import { makeContract } from '@csc-fleet/test-kit/gate/contracts';
+import { openGateForEach } from '@csc-fleet/test-kit/gate/each-test';
 import { toTransport } from '@csc-fleet/test-kit/gate/grpc-calls';
 import { ScriptedExecutor } from '@csc-fleet/test-kit/gate/scripted-executor';
 import { ServedGate, TestPki } from '@csc-fleet/test-kit/gate/served-gate';
-import { TestGate } from '@csc-fleet/test-kit/gate/test-gate';
-import { afterEach, beforeEach, expect, it, vi } from 'vitest';
+import type { TestGate } from '@csc-fleet/test-kit/gate/test-gate';
+import { afterEach, beforeEach, expect, it } from 'vitest';
 
 let pki: TestPki;
 let test: TestGate;
 let served: ServedGate;
 
+openGateForEach((it) => {
+  test = it;
+});
+
 beforeEach(async () => {
-  vi.useFakeTimers({ toFake: ['setInterval', 'clearInterval'] });
   pki = await TestPki.make();
-  test = await TestGate.open();
   served = await ServedGate.start(test.gate, pki);
 });
 
 afterEach(async () => {
   await served.stop();
-  await test.close();
   pki.remove();
-  vi.useRealTimers();
-  expect(test.errors).toEqual([]);
 });
 
 async function connected(name: string): Promise<ScriptedExecutor> {

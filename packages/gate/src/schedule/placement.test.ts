@@ -3,34 +3,28 @@ import type { JsonObject } from '@csc-fleet/common/encoding';
 import { verifyArtifact } from '@csc-fleet/common/evidence';
 import { ExecutionState, toDuration } from '@csc-fleet/common/messages';
 import { makeContract } from '@csc-fleet/test-kit/gate/contracts';
-import { agent, noWait, other, TestGate } from '@csc-fleet/test-kit/gate/test-gate';
-import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { openGateForEach } from '@csc-fleet/test-kit/gate/each-test';
+import { agent, noWait, other, type TestGate } from '@csc-fleet/test-kit/gate/test-gate';
+import { describe, expect, it } from 'vitest';
 
 let test: TestGate;
 
-beforeEach(async () => {
-  vi.useFakeTimers({ toFake: ['setInterval', 'clearInterval'] });
-  test = await TestGate.open({ limits: { maxQueued: 3, queueTimeoutSec: 60 } });
-});
-
-afterEach(async () => {
-  await test.close();
-  vi.useRealTimers();
-  expect(test.errors).toEqual([]);
-});
+openGateForEach(
+  (it) => {
+    test = it;
+  },
+  { limits: { maxQueued: 3, queueTimeoutSec: 60 } },
+);
 
 const rejected = (code: string) => expect.objectContaining({ code });
-
-const place = async (selector: Record<string, string> = {}) =>
-  (await test.submit(makeContract(), { selector })).executionId;
 
 describe('placement', () => {
   it('goes by labels, all of them', async () => {
     const first = await test.connected('e1', { labels: { os: 'linux', pool: 'a' }, slots: 5 });
     const second = await test.connected('e2', { labels: { os: 'linux', pool: 'b' }, slots: 5 });
     const third = await test.connected('e3', { labels: { os: 'linux' }, slots: 5 });
-    const forB = await place({ pool: 'b' });
-    const forA = await place({ pool: 'a', os: 'linux' });
+    const forB = await test.place({ selector: { pool: 'b' } });
+    const forA = await test.place({ selector: { pool: 'a', os: 'linux' } });
     expect(second.offered).toEqual([forB]);
     expect(first.offered).toEqual([forA]);
     expect(third.offered).toEqual([]);
@@ -40,7 +34,7 @@ describe('placement', () => {
     const executor = test.executor('e1', { slots: 5 });
     await executor.connect([], { epoch: 'e'.repeat(32) });
     const epochOf = async () => {
-      const { ticketJson } = await executor.next('offer', await place());
+      const { ticketJson } = await executor.next('offer', await test.place());
       return JSON.parse(ticketJson.toString()).executor_epoch;
     };
     expect(await epochOf()).toBe('e'.repeat(32));
@@ -50,7 +44,7 @@ describe('placement', () => {
 
   it('tells what was placed where', async () => {
     await test.connected('e1', { labels: { pool: 'a' } });
-    const executionId = await place();
+    const executionId = await test.place();
     const [placed] = (await test.events(executionId)).slice(-1);
     expect(placed?.event).toEqual({ $case: 'placed', value: { executorId: 'e1', labels: { pool: 'a' } } });
   });
@@ -61,30 +55,30 @@ describe('placement', () => {
       await test.connected('e2', { slots: 2 }),
       await test.connected('e3', { slots: 2 }),
     ];
-    await place();
-    await place();
-    await place();
+    await test.place();
+    await test.place();
+    await test.place();
     expect(executors.map(({ offered }) => offered.length)).toEqual([1, 1, 1]);
     const [, second] = executors;
     const [offer] = second?.all('offer') ?? [];
     if (offer !== undefined) await second?.finish(offer);
-    await place();
+    await test.place();
     expect(executors.map(({ offered }) => offered.length)).toEqual([1, 2, 1]);
   });
 
   it('does not go to an executor that does not hold the policy', async () => {
     const without = await test.connected('e1', { policySha256s: [] });
     const held = await test.connected('e2');
-    const executionId = await place();
+    const executionId = await test.place();
     expect(without.offered).toEqual([]);
     expect(held.offered).toEqual([executionId]);
   });
 
   it('waits where all are busy and goes on in order when a slot is free', async () => {
     const executor = await test.connected('e1', { slots: 1 });
-    const first = await place();
-    const second = await place();
-    const third = await place();
+    const first = await test.place();
+    const second = await test.place();
+    const third = await test.place();
     expect(await test.state(second)).toBe(ExecutionState.QUEUED);
     expect(executor.offered).toEqual([first]);
     await executor.finish(await executor.next('offer', first));
@@ -95,8 +89,8 @@ describe('placement', () => {
 
   it('goes on when another executor connects', async () => {
     await test.connected('e1');
-    await place();
-    const waiting = await place();
+    await test.place();
+    const waiting = await test.place();
     const late = await test.connected('e2');
     expect((await late.next('offer')).executionId).toBe(waiting);
   });
@@ -104,16 +98,16 @@ describe('placement', () => {
   it('does not let one selector’s queue hold up another', async () => {
     await test.connected('e1', { labels: { pool: 'a' } });
     const free = await test.connected('e2', { labels: { pool: 'b' } });
-    await place({ pool: 'a' });
-    const waiting = await place({ pool: 'a' });
-    const other = await place({ pool: 'b' });
+    await test.place({ selector: { pool: 'a' } });
+    const waiting = await test.place({ selector: { pool: 'a' } });
+    const other = await test.place({ selector: { pool: 'b' } });
     expect(free.offered).toEqual([other]);
     expect(await test.state(waiting)).toBe(ExecutionState.QUEUED);
   });
 
   it('fills all slots of what comes at once, and no more', async () => {
     const executor = await test.connected('e1', { slots: 2 });
-    const ids = await Promise.all([place(), place(), place(), place()]);
+    const ids = await Promise.all([test.place(), test.place(), test.place(), test.place()]);
     await test.flushed();
     expect(executor.offered).toHaveLength(2);
     const states = await Promise.all(ids.map((id) => test.state(id)));
@@ -122,7 +116,7 @@ describe('placement', () => {
 
   it('gives no slot to an executor without any', async () => {
     const executor = await test.connected('e1', { slots: 0 });
-    const executionId = await place();
+    const executionId = await test.place();
     await test.flushed();
     expect(executor.offered).toEqual([]);
     expect(await test.state(executionId)).toBe(ExecutionState.QUEUED);
@@ -139,7 +133,7 @@ describe('a submission that no connected executor could run', () => {
     await expect(placeNow()).rejects.toEqual(rejected('NO_MATCHING_EXECUTOR'));
     const executor = await test.connected('e1', { labels: { pool: 'a' } });
     await expect(placeNow({ pool: 'b' })).rejects.toEqual(rejected('NO_MATCHING_EXECUTOR'));
-    await place({ pool: 'a' });
+    await test.place({ selector: { pool: 'a' } });
     await expect(placeNow({ pool: 'b' })).rejects.toEqual(rejected('NO_MATCHING_EXECUTOR'));
     executor.disconnect();
     await expect(placeNow()).rejects.toEqual(rejected('NO_MATCHING_EXECUTOR'));
@@ -147,7 +141,7 @@ describe('a submission that no connected executor could run', () => {
 
   it('waits for one, and says what it waits for', async () => {
     const busy = await test.connected('e1', { labels: { pool: 'a' } });
-    const waiting = await place({ pool: 'b' });
+    const waiting = await test.place({ selector: { pool: 'b' } });
     const reason =
       'no connected executor with the labels pool=b takes what is run under the policy "default"; connected: e1 (pool=a)';
     expect(await whyQueued(waiting)).toEqual([{ position: 0, reason }]);
@@ -177,7 +171,7 @@ describe('a submission that no connected executor could run', () => {
     const policy = test.policies.byName('default');
     const executor = test.executor('e1', { policySha256s: ['f'.repeat(64)] });
     await executor.connect([], { policies: [{ name: 'default', sha256: 'f'.repeat(64) }] });
-    const [{ reason } = { reason: '' }] = await whyQueued(await place());
+    const [{ reason } = { reason: '' }] = await whyQueued(await test.place());
     expect(reason).toContain(`decides by, ${policy?.sha256} (e1 has ${'f'.repeat(64)})`);
   });
 
@@ -189,14 +183,14 @@ describe('a submission that no connected executor could run', () => {
     await test.connected('shown', renewed);
     // No longer about to say Hello with what the owners have published.
     test.clock.advance(10_000);
-    const [{ reason } = { reason: '' }] = await whyQueued(await place());
+    const [{ reason } = { reason: '' }] = await whyQueued(await test.place());
     expect(reason).toContain('connected: shown (tier=build)');
     expect(reason).not.toMatch(/hidden|secret/);
   });
 
   it('leaves room in the queue for others', async () => {
-    await place({ pool: 'nowhere' });
-    await expect(place({ pool: 'elsewhere' })).rejects.toEqual(rejected('QUEUE_FULL'));
+    await test.place({ selector: { pool: 'nowhere' } });
+    await expect(test.place({ selector: { pool: 'elsewhere' } })).rejects.toEqual(rejected('QUEUE_FULL'));
     const { state } = await test.submit(makeContract(), { principal: other });
     expect(state).toBe(ExecutionState.QUEUED);
   });
@@ -205,15 +199,15 @@ describe('a submission that no connected executor could run', () => {
 describe('a submission', () => {
   it('is refused where too many wait', async () => {
     await test.connected('e1');
-    for (let count = 0; count < 4; count++) await place();
-    await expect(place()).rejects.toMatchObject({ code: 'QUEUE_FULL', retryAfterMs: 2000 });
+    for (let count = 0; count < 4; count++) await test.place();
+    await expect(test.place()).rejects.toMatchObject({ code: 'QUEUE_FULL', retryAfterMs: 2000 });
   });
 });
 
 describe('an execution that waits too long', () => {
   it('ends as expired, with a receipt that the gate has signed', async () => {
     const executor = await test.connected('e1');
-    const running = await place();
+    const running = await test.place();
     const contract = makeContract();
     const { executionId } = await test.submit(contract);
     test.clock.advance(59_999);
@@ -238,7 +232,7 @@ describe('an execution that waits too long', () => {
 
   it('waits no longer than its caller wants, nor than the gate allows', async () => {
     await test.connected('e1');
-    await place();
+    await test.place();
     const options = (ms: number) => ({ receiptVersion: '', queueTimeout: toDuration(ms) });
     const short = await test.submit(makeContract(), { options: options(5_000) });
     const long = await test.submit(makeContract(), { options: options(3_600_000) });
@@ -253,7 +247,7 @@ describe('an execution that waits too long', () => {
 
   it('does not expire once it was offered', async () => {
     const executor = await test.connected('e1');
-    const executionId = await place();
+    const executionId = await test.place();
     test.clock.advance(120_000);
     await test.sweep();
     expect(await test.state(executionId)).toBe(ExecutionState.OFFERED);
@@ -264,8 +258,8 @@ describe('an execution that waits too long', () => {
 
   it('expires although the gate was closed meanwhile', async () => {
     await test.connected('e1');
-    await place();
-    const waiting = await place();
+    await test.place();
+    const waiting = await test.place();
     test.clock.advance(60_000);
     await test.reopen();
     await test.sweep();

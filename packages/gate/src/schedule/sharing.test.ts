@@ -2,34 +2,30 @@ import type { JsonObject } from '@csc-fleet/common/encoding';
 import { orThrow } from '@csc-fleet/common/errors';
 import { bindingsFromJson } from '@csc-fleet/common/policy';
 import { makeContract } from '@csc-fleet/test-kit/gate/contracts';
-import { agent, other, TestGate } from '@csc-fleet/test-kit/gate/test-gate';
-import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { openGateForEach } from '@csc-fleet/test-kit/gate/each-test';
+import { agent, other, type TestGate } from '@csc-fleet/test-kit/gate/test-gate';
+import { describe, expect, it } from 'vitest';
 
 let test: TestGate;
 
-beforeEach(async () => {
-  vi.useFakeTimers({ toFake: ['setInterval', 'clearInterval'] });
-  test = await TestGate.open({ limits: { maxQueued: 3, queueTimeoutSec: 60 } });
-});
-
-afterEach(async () => {
-  await test.close();
-  vi.useRealTimers();
-  expect(test.errors).toEqual([]);
-});
+openGateForEach(
+  (it) => {
+    test = it;
+  },
+  { limits: { maxQueued: 3, queueTimeoutSec: 60 } },
+);
 
 const rejected = (code: string) => expect.objectContaining({ code });
 
 describe('principals that share a gate', () => {
   /** A gate whose bindings limit `agent`, and not `other`. */
   async function limit(limits: JsonObject, maxQueued = 1000): Promise<void> {
-    await test.close();
     const bindings = [
       { identity: agent, policies: ['default'], limits },
       { identity: 'spiffe://csc.local/client/*', policies: ['default'] },
     ];
     const parsed = bindingsFromJson({ bindings_version: 'csc.bindings.v0.2', bindings });
-    test = await TestGate.open({
+    await test.reopen({
       limits: { maxQueued },
       bindings: orThrow(parsed, 'POLICY_INVALID', 'bindings'),
     });

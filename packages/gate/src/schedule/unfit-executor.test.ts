@@ -4,35 +4,29 @@ import { CscError } from '@csc-fleet/common/errors';
 import { openTicket } from '@csc-fleet/common/evidence';
 import { ExecutionState } from '@csc-fleet/common/messages';
 import { makeContract } from '@csc-fleet/test-kit/gate/contracts';
+import { openGateForEach } from '@csc-fleet/test-kit/gate/each-test';
 import type { ScriptedExecutor } from '@csc-fleet/test-kit/gate/scripted-executor';
-import { agent, noWait, other, type SubmitShort, TestGate } from '@csc-fleet/test-kit/gate/test-gate';
-import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { agent, noWait, other, type SubmitShort, type TestGate } from '@csc-fleet/test-kit/gate/test-gate';
+import { describe, expect, it, vi } from 'vitest';
 import { LiveExecution } from '../execution/execution.ts';
 
 let test: TestGate;
 
-beforeEach(async () => {
-  vi.useFakeTimers({ toFake: ['setInterval', 'clearInterval'] });
-  test = await TestGate.open({ limits: { maxQueued: 3, queueTimeoutSec: 60 } });
-});
-
-afterEach(async () => {
-  await test.close();
-  vi.useRealTimers();
-  expect(test.errors).toEqual([]);
-});
+openGateForEach(
+  (it) => {
+    test = it;
+  },
+  { limits: { maxQueued: 3, queueTimeoutSec: 60 } },
+);
 
 const rejected = (code: string) => expect.objectContaining({ code });
-
-const place = async (selector: Record<string, string> = {}) =>
-  (await test.submit(makeContract(), { selector })).executionId;
 
 describe('an executor that takes none now', () => {
   it.each(['DRAINING', 'QUEUE_FULL', 'SPOOL_FULL', 'STORE_UNAVAILABLE'])(
     'refuses with %s, and another executor gets the execution',
     async (reason) => {
       const first = await test.connected('e1');
-      const executionId = await place();
+      const executionId = await test.place();
       const second = await test.connected('e2');
       await first.refuse(executionId, reason);
       const offer = await second.next('offer', executionId);
@@ -47,7 +41,7 @@ describe('an executor that takes none now', () => {
 
   it('is not offered anything more, however free its slots are', async () => {
     const executor = await test.connected('e1', { slots: 5 });
-    const executionId = await place();
+    const executionId = await test.place();
     await executor.refuse(executionId, 'DRAINING');
     expect(await test.state(executionId)).toBe(ExecutionState.QUEUED);
     await test.flushed();
@@ -56,13 +50,13 @@ describe('an executor that takes none now', () => {
 
   it('says so when it begins to stop, and what is not begun there goes on elsewhere at once', async () => {
     const first = await test.connected('e1', { slots: 5 });
-    const running = await place();
+    const running = await test.place();
     await first.accept(running);
-    const offered = await place();
+    const offered = await test.place();
     first.say({ $case: 'draining', value: {} });
     await first.settled();
     const second = await test.connected('e2', { slots: 5 });
-    const next = await place();
+    const next = await test.place();
     await second.next('offer', next);
     await first.refuse(offered, 'DRAINING');
     await second.next('offer', offered);
@@ -71,7 +65,7 @@ describe('an executor that takes none now', () => {
 
   it('is offered what it refused when it comes back', async () => {
     const executor = await test.connected('e1');
-    const executionId = await place();
+    const executionId = await test.place();
     await executor.refuse(executionId, 'DRAINING');
     executor.disconnect();
     await executor.connect();
@@ -81,7 +75,7 @@ describe('an executor that takes none now', () => {
   it('is asked again after a rest where it only had no room', async () => {
     vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
     const executor = await test.connected('e1');
-    const executionId = await place();
+    const executionId = await test.place();
     await executor.refuse(executionId, 'SPOOL_FULL');
     await vi.advanceTimersByTimeAsync(4_999);
     await test.flushed();
@@ -93,7 +87,7 @@ describe('an executor that takes none now', () => {
   it('is not asked again where it is stopping', async () => {
     vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
     const executor = await test.connected('e1');
-    const executionId = await place();
+    const executionId = await test.place();
     await executor.refuse(executionId, 'DRAINING');
     await vi.advanceTimersByTimeAsync(3_600_000);
     await test.flushed();
@@ -102,8 +96,8 @@ describe('an executor that takes none now', () => {
 
   it('puts what it refused before what came later', async () => {
     const executor = await test.connected('e1');
-    const first = await place();
-    const second = await place();
+    const first = await test.place();
+    const second = await test.place();
     const other = await test.connected('e2', { slots: 0 });
     await executor.refuse(first, 'DRAINING');
     other.disconnect();
@@ -127,7 +121,7 @@ describe('an executor with a fault of its own', () => {
   it.each(faults)('loses none of what comes to another, and gets no more of it: %s', async (reason) => {
     const { faulty, well } = await connectTwo();
     for (let count = 0; count < 6; count++) {
-      const executionId = await place();
+      const executionId = await test.place();
       const offered = faulty.offered.at(-1) === executionId;
       if (offered) await faulty.refuse(executionId, reason);
       await well.finish(await well.next('offer', executionId));
@@ -204,8 +198,8 @@ describe('an executor with a fault of its own', () => {
 
   it('has one that no host can start wait behind the others of its principal, and aside once they start', async () => {
     const faulty = await test.connected('e1');
-    const failing = await place();
-    const well = await place();
+    const failing = await test.place();
+    const well = await test.place();
     await faulty.refuse(failing, 'SANDBOX_UNAVAILABLE');
     test.clock.advance(5_001);
     await test.sweep();
@@ -213,7 +207,7 @@ describe('an executor with a fault of its own', () => {
     expect(faulty.offered).toEqual([failing, well]);
     await faulty.accept(well);
     await faulty.finish(await faulty.next('offer', well));
-    const later = await place();
+    const later = await test.place();
     await faulty.refuse((await faulty.next('offer', failing, 1)).executionId, 'SANDBOX_UNAVAILABLE');
     // Others start there: it is this one alone, and nothing is passed over for it.
     await faulty.finish(await faulty.next('offer', later));
@@ -232,7 +226,7 @@ describe('an executor with a fault of its own', () => {
     const resting = test.executor('e2');
     resting.shortage = 'its disk is full';
     await resting.connect();
-    const executionId = await place();
+    const executionId = await test.place();
     await faulty.refuse(executionId, 'SANDBOX_UNAVAILABLE');
     faulty.disconnect();
     await test.flushed();
@@ -244,7 +238,7 @@ describe('an executor with a fault of its own', () => {
 
   it('is not taken from a principal whose contracts have not met it', async () => {
     const { faulty, well } = await connectTwo();
-    const executionId = await place();
+    const executionId = await test.place();
     await faulty.refuse(executionId, 'SANDBOX_UNAVAILABLE');
     await well.next('offer', executionId);
     const { executionId: others } = await test.submit(makeContract(), { principal: other });
@@ -253,40 +247,40 @@ describe('an executor with a fault of its own', () => {
 
   it('is tried with one execution after a while, and with all once it has started that', async () => {
     const { faulty, well } = await connectTwo();
-    const first = await place();
+    const first = await test.place();
     await faulty.refuse(first, 'SANDBOX_UNAVAILABLE');
     await well.next('offer', first);
     test.clock.advance(5_001);
-    const second = await place();
+    const second = await test.place();
     await faulty.next('offer', second);
-    const third = await place();
+    const third = await test.place();
     await well.next('offer', third);
     await faulty.accept(second);
-    const fourth = await place();
+    const fourth = await test.place();
     await faulty.next('offer', fourth);
   });
 
   it('is passed over once for a refusal, however often the disk has to be asked to write it down', async () => {
     const { faulty, well } = await connectTwo();
-    const first = await place();
+    const first = await test.place();
     vi.spyOn(LiveExecution.prototype, 'advance').mockImplementationOnce(() =>
       Promise.reject(new CscError('STORE_UNAVAILABLE', 'the disk is full', { retryAfterMs: 1 })),
     );
     await faulty.refuse(first, 'SANDBOX_UNAVAILABLE');
     await well.next('offer', first);
     test.clock.advance(5_001);
-    const second = await place();
+    const second = await test.place();
     await expect.poll(() => faulty.offered).toContain(second);
   });
 
   it('is tried at once when it has connected anew', async () => {
     const { faulty, well } = await connectTwo();
-    const first = await place();
+    const first = await test.place();
     await faulty.refuse(first, 'SANDBOX_UNAVAILABLE');
     await well.next('offer', first);
     faulty.disconnect();
     await faulty.connect([], { slots: 8 });
-    await faulty.next('offer', await place());
+    await faulty.next('offer', await test.place());
   });
 });
 
@@ -300,7 +294,7 @@ describe('an executor whose clock is off', () => {
 
   it.each([-60, -7, 0, 31, 60])('by %i s gets tickets in its own time', async (seconds) => {
     const executor = await connectAhead('e1', seconds);
-    const { ticketJson } = await executor.next('offer', await place());
+    const { ticketJson } = await executor.next('offer', await test.place());
     const ticket = JSON.parse(ticketJson.toString());
     const hostsNow = new Date(test.clock.now().getTime() + seconds * 1000);
     const audience = { keys: createKeyRing([test.signer]), audience: 'e1', now: hostsNow };
@@ -315,12 +309,12 @@ describe('an executor whose clock is off', () => {
     ['ahead of', 301],
   ])('by minutes takes nothing, and says so: %s', async (where, seconds) => {
     const wrong = await connectAhead('e1', seconds);
-    const first = await place();
+    const first = await test.place();
     await test.flushed();
     expect(wrong.offered).toEqual([]);
     const right = await test.connected('e2', { slots: 8 });
     await right.next('offer', first);
-    for (let count = 0; count < 2; count++) await right.next('offer', await place());
+    for (let count = 0; count < 2; count++) await right.next('offer', await test.place());
     expect(wrong.offered).toEqual([]);
     right.disconnect();
     const waiting = await test
@@ -331,7 +325,7 @@ describe('an executor whose clock is off', () => {
 
   it('takes something again once it is set right', async () => {
     const executor = await connectAhead('e1', -120);
-    const executionId = await place();
+    const executionId = await test.place();
     expect(executor.offered).toEqual([]);
     executor.aheadMs = 0;
     await executor.settled();
@@ -343,7 +337,7 @@ describe('an executor whose clock is off', () => {
     executor.aheadMs = -90_000;
     await executor.settled();
     executor.aheadMs = 0;
-    await executor.next('offer', await place());
+    await executor.next('offer', await test.place());
   });
 });
 
@@ -354,12 +348,12 @@ describe('an executor whose disk is full', () => {
     const full = test.executor('e1', { slots: 8 });
     full.shortage = shortage;
     await full.connect();
-    const waiting = await place();
+    const waiting = await test.place();
     await test.flushed();
     expect(full.offered).toEqual([]);
     const right = await test.connected('e2', { slots: 1 });
     await right.next('offer', waiting);
-    const next = await place();
+    const next = await test.place();
     expect(full.offered).toEqual([]);
     expect(test.gate.health()).toMatchObject({ placing: true });
     right.disconnect();
@@ -373,7 +367,7 @@ describe('an executor whose disk is full', () => {
     await full.next('offer', next);
     full.shortage = shortage;
     await full.settled();
-    const later = await place();
+    const later = await test.place();
     await test.flushed();
     expect(full.offered).not.toContain(later);
   });
@@ -382,7 +376,7 @@ describe('an executor whose disk is full', () => {
 describe('an executor that refuses the contract', () => {
   it('has its signed refusal acknowledged, which it keeps until then, as often as it brings it', async () => {
     const executor = await test.connected('e1');
-    const executionId = await place();
+    const executionId = await test.place();
     const offer = await executor.next('offer', executionId);
     const receiptJson = executor.receipt(offer, { receipt: { status: 'blocked', ended: 'refused' } });
     await executor.refuse(executionId, 'NOT_PERMITTED', { receiptJson });
@@ -402,7 +396,7 @@ describe('an executor that refuses the contract', () => {
   it('gets a new ticket where it cannot vouch for an old one', async () => {
     vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
     const executor = await test.connected('e1');
-    const executionId = await place();
+    const executionId = await test.place();
     await executor.refuse(executionId, 'TICKET_EXPIRED');
     await vi.advanceTimersByTimeAsync(5_000);
     await test.flushed();
@@ -413,7 +407,7 @@ describe('an executor that refuses the contract', () => {
 
   it('ends the execution, with its receipt', async () => {
     const executor = await test.connected('e1');
-    const executionId = await place();
+    const executionId = await test.place();
     const offer = await executor.next('offer', executionId);
     const receiptJson = executor.receipt(offer, { receipt: { status: 'blocked', ended: 'refused' } });
     await executor.refuse(executionId, 'HOST_CEILING_EXCEEDED', { receiptJson });
@@ -426,8 +420,8 @@ describe('an executor that refuses the contract', () => {
 
   it('ends it with a receipt of the gate where it has sent none', async () => {
     const executor = await test.connected('e1');
-    const executionId = await place();
-    const next = await place();
+    const executionId = await test.place();
+    const next = await test.place();
     await executor.refuse(executionId, 'TICKET_INVALID');
     await test.flushed();
     expect(await test.state(executionId)).toBe(ExecutionState.BLOCKED);
@@ -440,7 +434,7 @@ describe('an executor that refuses the contract', () => {
 
   it('ends it whatever the executor says, also what would be cut in the middle of a character', async () => {
     const executor = await test.connected('e1');
-    const executionId = await place();
+    const executionId = await test.place();
     const message = `${'x'.repeat(3983)}😀${'x'.repeat(100)}`;
     await executor.refuse(executionId, 'TICKET_INVALID', { message });
     await test.flushed();
@@ -450,7 +444,7 @@ describe('an executor that refuses the contract', () => {
 
   it('ends it with a receipt of the gate where the executor’s own does not count', async () => {
     const executor = await test.connected('e1');
-    const executionId = await place();
+    const executionId = await test.place();
     const offer = await executor.next('offer', executionId);
     const receiptJson = executor.receipt(offer, { receipt: { status: 'blocked', execution_id: 'another' } });
     await executor.refuse(executionId, 'TICKET_INVALID', { receiptJson });
@@ -465,7 +459,7 @@ describe('an executor that refuses the contract', () => {
     'ends it with %s also after it was taken to run it, as nobody else may',
     async (reason) => {
       const executor = await test.connected('e1');
-      const executionId = await place();
+      const executionId = await test.place();
       const second = await test.connected('e2');
       await executor.accept(executionId);
       await executor.refuse(executionId, reason);
@@ -477,7 +471,7 @@ describe('an executor that refuses the contract', () => {
 
   it('has it already where the ticket was redeemed before', async () => {
     const executor = await test.connected('e1');
-    const executionId = await place();
+    const executionId = await test.place();
     await executor.refuse(executionId, 'TICKET_REPLAYED');
     expect(await test.state(executionId)).toBe(ExecutionState.RUNNING);
     await executor.finish(await executor.next('offer'));
@@ -486,7 +480,7 @@ describe('an executor that refuses the contract', () => {
 
   it('cannot do so for another executor’s', async () => {
     await test.connected('e1');
-    const executionId = await place();
+    const executionId = await test.place();
     const second = await test.connected('e2');
     await second.refuse(executionId, 'TICKET_INVALID');
     expect(await test.state(executionId)).toBe(ExecutionState.OFFERED);
