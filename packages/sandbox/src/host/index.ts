@@ -15,7 +15,7 @@ export {
 export { lockJobUsers, lockStateDirectory } from './instance-locks.ts';
 export { findClosedParent, mayExecute, mayFill, mayMake, mayRead, mayWrite } from './job-access.ts';
 export { type JobUserLeases, JobUserPool, shareUser, type UserLease } from './job-user-pool.ts';
-export { keepOwnFile, readOwnFile, toFileKey } from './own-file.ts';
+export { isOnlyOf, keepOwnFile, readOwnFile, toFileKey } from './own-file.ts';
 export { ownerPattern, parseOwner, toMarkedPath, toOwnerId, toUntoldName } from './owned-names.ts';
 export {
   findCommand,

@@ -48,8 +48,14 @@ export function keepOwnFile(directory: string, name: string, data: string | Uint
   }
 }
 
-function isOwn({ uid, mode }: Stats): boolean {
-  return uid === process.getuid?.() && (mode & 0o022) === 0;
+// Not root's, who keeps nothing for others.
+function isOwn(stats: Stats): boolean {
+  return isOnlyOf(stats, [process.getuid?.()]);
+}
+
+/** Whether a file is one of these users', and nobody else may change it by its mode. */
+export function isOnlyOf({ uid, mode }: Stats, users: readonly (number | undefined)[]): boolean {
+  return users.includes(uid) && (mode & 0o022) === 0;
 }
 
 /**

@@ -1,6 +1,7 @@
 import { existsSync, statSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { isOnlyOf } from '../host/index.ts';
 import type { SandboxPlan } from '../plan/index.ts';
 
 /**
@@ -25,16 +26,11 @@ function findOwnFile(name: string): string | undefined {
   if (process.platform !== 'linux') return undefined;
   // Beside the sources and beside what is made of them alike; a bundle has it below itself.
   const places = [`../../bin/${name}`, `./bin/${name}`];
-  const uid = process.getuid?.() ?? -1;
+  const users = [0, process.getuid?.()];
+  // As far as this file says it too: whoever could change the directories above both would be this program already.
   return places
     .map((place) => fileURLToPath(new URL(place, import.meta.url)))
-    .find((path) => existsSync(path) && [path, dirname(path)].every((it) => isOwn(it, uid)));
-}
-
-// As far as this file says it too: whoever could change the directories above both would be this program already.
-function isOwn(path: string, executorUid: number): boolean {
-  const { uid, mode } = statSync(path);
-  return (uid === 0 || uid === executorUid) && (mode & 0o022) === 0;
+    .find((path) => existsSync(path) && [path, dirname(path)].every((it) => isOnlyOf(statSync(it), users)));
 }
 
 /** Where prlimit(1) is: part of util-linux, which is essential on Debian. */

@@ -102,7 +102,7 @@ function listEntries(directory: string): readonly Dirent[] {
 }
 
 /** All from which an answer was found, as it was then. */
-export class Witness {
+export class Sightings {
   readonly #seen = new Map<string, Sight>();
   #isCertain = true;
 

@@ -1,6 +1,6 @@
 import { fileURLToPath } from 'node:url';
 import { keepOwnFile, readOwnFile, toFileKey } from '../host/index.ts';
-import { HostFiles, isStillSo, type Seen, Witness } from './etc-files.ts';
+import { HostFiles, isStillSo, type Seen, Sightings } from './etc-files.ts';
 import { copiedEtc, liveEtc } from './etc-table.ts';
 import { type EtcView, etcRules, gatherEtc } from './gather-etc.ts';
 
@@ -28,9 +28,9 @@ export function recallEtc(shown: readonly string[], keptIn: string, root = '/'):
   const of = toKey(shown, root);
   const kept = recall(keptIn, of);
   if (kept !== undefined) return kept;
-  const witness = new Witness();
-  const view = gatherEtc(shown, new HostFiles(root, witness.note));
-  const seen = witness.seen();
+  const sightings = new Sightings();
+  const view = gatherEtc(shown, new HostFiles(root, sightings.note));
+  const seen = sightings.seen();
   if (seen !== undefined) keep(keptIn, { of, seen }, view);
   return view;
 }
