@@ -33,26 +33,32 @@ function bundled(args: readonly string[], cwd: string, more: NodeJS.ProcessEnv =
 }
 
 describe('the bundle', () => {
-  it('starts a gate again in place, with what a process can be told only as it starts', () => {
-    const { directory } = createScratch();
-    const tell = join(directory, 'tell.cjs');
-    writeFileSync(
-      tell,
-      `process.on('exit', () => {
+  it.each([
+    { service: 'gate', flags: ['--no-parallel-scavenge', '--max-semi-space-size=8'] },
+    { service: 'executor', flags: ['--no-parallel-scavenge', '--min-semi-space-size=4'] },
+  ])(
+    'starts the $service again in place, with what a process can be told only as it starts',
+    ({ service, flags }) => {
+      const { directory } = createScratch();
+      const tell = join(directory, 'tell.cjs');
+      writeFileSync(
+        tell,
+        `process.on('exit', () => {
         const { MALLOC_ARENA_MAX, MALLOC_MMAP_THRESHOLD_ } = process.env;
         console.log(JSON.stringify({ pid: process.pid, args: process.execArgv, MALLOC_ARENA_MAX, MALLOC_MMAP_THRESHOLD_ }));
       });`,
-    );
-    const asOwners = { NODE_OPTIONS: `--require ${tell}`, MALLOC_ARENA_MAX: '3' };
-    const { pid, stdout, stderr } = bundled(['gate', '--config', 'none.yaml'], directory, asOwners);
-    expect(stderr).toContain('none.yaml');
-    expect(JSON.parse(stdout)).toEqual({
-      pid,
-      args: ['--max-semi-space-size=8'],
-      MALLOC_ARENA_MAX: '3',
-      MALLOC_MMAP_THRESHOLD_: '20480',
-    });
-  });
+      );
+      const asOwners = { NODE_OPTIONS: `--require ${tell}`, MALLOC_ARENA_MAX: '3' };
+      const { pid, stdout, stderr } = bundled([service, '--config', 'none.yaml'], directory, asOwners);
+      expect(stderr).toContain('none.yaml');
+      expect(JSON.parse(stdout)).toEqual({
+        pid,
+        args: flags,
+        MALLOC_ARENA_MAX: '3',
+        MALLOC_MMAP_THRESHOLD_: '20480',
+      });
+    },
+  );
 
   it('has all commands, from a folder without node_modules', () => {
     const { directory } = createScratch();

@@ -28,24 +28,30 @@ function isOurs(folder) {
 
 // Output passes in buffers that lie outside of V8's heap and are given back with a few hundred bytes in its young space: one
 // that may grow to 64 MiB, as it does by default, keeps hundreds of megabytes of them that nobody needs any more. It is kept
-// at the size that it has once the code is loaded; that of an executor at its first size, from before there is anything in it.
+// at the size that it has once the code is loaded; that of an executor at the size that it starts with.
 // node:v8, which brings the streams with it, is loaded for services alone.
 const keepsYoungSpace = ['--semi-space-growth-factor=1', '--semi-space-growth-factor=2'];
 if (process.argv[2] === 'executor') require('node:v8').setFlagsFromString(keepsYoungSpace[0]);
 
+// What only a process that starts can be told. V8 begins with a young space of 1 MiB, which a run fills several times, and has threads
+// help to look through it, which costs more to wake them than there is to do.
+//
 // That of a gate holds what 64 calls have under way in 8 MiB: where it is smaller much of that moves on into the old space, where
-// collecting it is dear. V8 makes it small while there is little to do, so it must be free to grow again, and only a process that
-// starts can be told how far.
-const boundsYoungSpace = '--max-semi-space-size=8';
-if (process.argv[2] === 'gate' && !process.execArgv.includes(boundsYoungSpace)) startAgain();
+// collecting it is dear. V8 makes it small while there is little to do, so it must be free to grow again.
+const asItStarts = {
+  gate: ['--no-parallel-scavenge', '--max-semi-space-size=8'],
+  executor: ['--no-parallel-scavenge', '--min-semi-space-size=4'],
+};
+const flagsAtStart = asItStarts[process.argv[2]];
+if (flagsAtStart !== undefined && !process.execArgv.includes(flagsAtStart[0])) startAgain();
 
 // malloc, too, reads what it is to do when a process starts (mallopt(3); what is set there by its owner stays). What needs a lot for a
-// moment, as V8's compilers do, would leave it free in a heap for each thread, and a gate does little on threads that could wait
+// moment, as V8's compilers do, would leave it free in a heap for each thread, and a service does little on threads that could wait
 // for each other. From 20 KiB on a piece is the kernel's again once it is free, where the heap has no room for it just then: so is what
 // OpenSSL fills with zeros for a handshake (21 KiB), which would become the buffer that Node keeps for each connection (16 KiB),
 // of which most is never written to. What output takes again and again is below that. It stays the same process.
 function startAgain() {
-  const args = [process.execPath, boundsYoungSpace, ...process.execArgv, ...process.argv.slice(1)];
+  const args = [process.execPath, ...flagsAtStart, ...process.execArgv, ...process.argv.slice(1)];
   const heap = {
     MALLOC_ARENA_MAX: '1',
     MALLOC_MMAP_THRESHOLD_: '20480',
