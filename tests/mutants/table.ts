@@ -1371,6 +1371,14 @@ const host: readonly Mutant[] = [
     red: 'what has a member that is not known',
   },
   {
+    name: 'a-text-out-of-order-is-canonical',
+    file: 'packages/common/src/encoding/canonical-json.ts',
+    before: 'member === undefined || member === null || (before !== undefined && before > key)',
+    after: 'member === undefined || member === null',
+    tests: ['packages/common/src/encoding/canonical-json.test.ts'],
+    red: 'is what was written where that is in order, and only there',
+  },
+  {
     name: 'numbers-as-names-keep-their-own-order',
     file: 'packages/common/src/encoding/canonical-json.ts',
     before: "if (startsWithDigit(key) || key === '__proto__') return undefined;",

@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import type { ApprovalArtifact } from '@csc-fleet/common/approval';
-import { type CommandContract, contractSha256, parseContract } from '@csc-fleet/common/contract';
+import { type CommandContract, readContract } from '@csc-fleet/common/contract';
+import { canonicalJson, type EncodableObject } from '@csc-fleet/common/encoding';
 import { CscError, isCscError, orThrow } from '@csc-fleet/common/errors';
 import type { Limits } from '@csc-fleet/common/limits';
 import type { SubmitRequest, Terminal } from '@csc-fleet/common/rpc';
@@ -73,11 +74,11 @@ export interface PreparedSubmit {
 /** Reads the contract before it leaves, so that its faults cost no round trip. Throws CONTRACT_INVALID. */
 export function prepareSubmit(contract: ContractInput, options: SubmitOptions): PreparedSubmit {
   const bytes = toJsonBytes(contract);
-  const parsed = orThrow(parseContract(bytes), 'CONTRACT_INVALID', 'the contract');
+  const read = orThrow(readContract(bytes), 'CONTRACT_INVALID', 'the contract');
   return {
     request: toSubmitRequest(bytes, options),
-    contract: parsed,
-    contractSha256: contractSha256(parsed),
+    contract: read.contract,
+    contractSha256: read.contractSha256,
   };
 }
 
@@ -122,11 +123,23 @@ export function withKey(error: unknown, { idempotencyKey }: SubmitRequest, hint 
   return new CscError(code, `${message}${hint}`, { cause, faults, idempotencyKey, ...retry });
 }
 
-/** The JSON text of an artifact, as it was given where it was given as text. */
+/**
+ * The JSON text of an artifact, as it was given where it was given as text; of an object with its members in order, which gate and
+ * host then need not put in order.
+ */
 export function toJsonBytes(artifact: object | string | Uint8Array): Buffer {
   if (artifact instanceof Uint8Array)
     return Buffer.from(artifact.buffer, artifact.byteOffset, artifact.length);
-  return Buffer.from(typeof artifact === 'string' ? artifact : JSON.stringify(artifact));
+  return Buffer.from(typeof artifact === 'string' ? artifact : toOrderedJson(artifact));
+}
+
+// What has no canonical form has a fault, which is for its reader to name.
+function toOrderedJson(artifact: object): string {
+  try {
+    return canonicalJson(artifact as EncodableObject, { keepNulls: true });
+  } catch {
+    return JSON.stringify(artifact);
+  }
 }
 
 /** A protobuf Duration of so many milliseconds. */

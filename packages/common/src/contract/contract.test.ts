@@ -1,5 +1,13 @@
 import { describe, expect, it } from 'vitest';
-import { argvs, type Command, contractFromJson, contractSha256, parseContract } from './contract.ts';
+import { canonicalJson, sha256Hex } from '../encoding/index.ts';
+import {
+  argvs,
+  type Command,
+  contractFromJson,
+  contractSha256,
+  parseContract,
+  readContract,
+} from './contract.ts';
 
 const command: Command = {
   id: 'look',
@@ -54,6 +62,35 @@ describe('parseContract', () => {
   ])('refuses commands such as %j', (commands, path, message) => {
     const parsed = contractFromJson({ ...contract, commands });
     expect(parsed).toEqual({ ok: false, faults: [{ path, message }] });
+  });
+});
+
+describe('readContract', () => {
+  it.each([
+    ['as programs write it', JSON.stringify({ ...contract, expected_outputs: [] })],
+    ['in order', canonicalJson({ ...contract, expected_outputs: [] })],
+    ['for people', JSON.stringify({ ...contract, expected_outputs: [] }, undefined, 2)],
+    ['without what has a default', JSON.stringify(contract)],
+    ['in order, without what has a default', canonicalJson(contract)],
+    [
+      'in order, with a form that is null',
+      canonicalJson({ ...contract, commands: [{ ...command, pipeline: null }] }, { keepNulls: true }),
+    ],
+  ])('gives the canonical text of one that is written %s', (_, text) => {
+    const whole = { ...contract, expected_outputs: [] };
+    const contractJson = canonicalJson(whole);
+    const contractSha256 = sha256Hex(contractJson);
+    const value = { contract: whole, contractJson, contractSha256 };
+    expect(readContract(Buffer.from(text))).toEqual({ ok: true, value });
+  });
+
+  it('has the faults of the text, and of the contract', () => {
+    const fault = (text: string) => readContract(Buffer.from(text));
+    expect(fault('{"version":1,"version":1}')).toEqual(
+      parseContract(Buffer.from('{"version":1,"version":1}')),
+    );
+    expect(fault('{"version":1}')).toEqual(parseContract(Buffer.from('{"version":1}')));
+    expect(fault('{"version":1}').ok).toBe(false);
   });
 });
 

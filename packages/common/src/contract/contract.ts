@@ -1,13 +1,14 @@
 import type * as z from 'zod';
 import {
   artifactBytes,
-  canonicalBytes,
+  canonicalAsWritten,
   canonicalJson,
   isJsonObject,
   type JsonValue,
+  readStrictJson,
   sha256Hex,
 } from '../encoding/index.ts';
-import type { Parsed } from '../errors/index.ts';
+import { type Parsed, parsed } from '../errors/index.ts';
 import { parseArtifact, validate } from '../schema/index.ts';
 import type { effectTypes, networkModes } from './command.ts';
 import type { approvalModes, riskClasses } from './schema.ts';
@@ -27,6 +28,36 @@ export function parseContract(bytes: Uint8Array): Parsed<CommandContract> {
   return parseArtifact(bytes, artifactBytes.contract, contractFromJson);
 }
 
+/** A contract with the one text of it that is hashed, signed and passed on (protocol §4). */
+export interface CanonicalContract {
+  readonly contract: CommandContract;
+  /** Canonical. */
+  readonly contractJson: string;
+  /** Of that, in lower-case hex. */
+  readonly contractSha256: string;
+}
+
+/** The same with its canonical text, which what came is where its writer has put the members in order. */
+export function readContract(bytes: Uint8Array): Parsed<CanonicalContract> {
+  const json = readStrictJson(bytes, { maxBytes: artifactBytes.contract });
+  if (!json.ok) return json;
+  const { value, written } = json.value;
+  const contract = contractFromJson(value);
+  if (!contract.ok) return contract;
+  const isAsItCame = contract.value === value && written !== undefined;
+  return parsed(toCanonical(contract.value, isAsItCame ? canonicalAsWritten(value, written) : undefined));
+}
+
+/** A contract that is read already, with its canonical text. */
+export function canonicalContract(contract: CommandContract): CanonicalContract {
+  return toCanonical(contract, undefined);
+}
+
+function toCanonical(contract: CommandContract, known: string | undefined): CanonicalContract {
+  const contractJson = known ?? canonicalJson(contract);
+  return { contract, contractJson, contractSha256: sha256Hex(contractJson) };
+}
+
 /** Validates a contract that is parsed already; absent expected_outputs are filled in as []. */
 export function contractFromJson(value: JsonValue): Parsed<CommandContract> {
   return validate(contractSchema, withoutNullForms(value));
@@ -34,7 +65,7 @@ export function contractFromJson(value: JsonValue): Parsed<CommandContract> {
 
 /** Lower-case hex SHA-256 of the canonical contract, expected_outputs filled in (protocol §4). */
 export function contractSha256(contract: CommandContract): string {
-  return sha256Hex(canonicalBytes(contract));
+  return sha256Hex(canonicalJson(contract));
 }
 
 /** The argument vectors of a command: one for exec, one a segment for a pipeline. */

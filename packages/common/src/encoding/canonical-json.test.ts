@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { canonicalBytes, canonicalJson } from './canonical-json.ts';
+import { canonicalAsWritten, canonicalBytes, canonicalJson } from './canonical-json.ts';
 import { sha256Hex } from './hash.ts';
 import type { JsonValue } from './json-value.ts';
 import { compareCodePoints } from './text.ts';
@@ -88,6 +88,22 @@ describe('canonicalJson', () => {
         expect(canonicalJson(back, { keepNulls: true })).toBe(text);
       }),
     );
+  });
+
+  it('is what was written where that is in order, and only there', () => {
+    fc.assert(
+      fc.property(jsonValues, (value) => {
+        const text = canonicalJson(value);
+        for (const written of [JSON.stringify(value), text]) {
+          const known = canonicalAsWritten(JSON.parse(written), written);
+          if (known !== undefined) expect(known).toBe(text);
+        }
+      }),
+    );
+    const known = (written: string) => canonicalAsWritten(JSON.parse(written), written);
+    expect(known('{"a":[null,{"b":1,"c":"x"}],"z":{}}')).toBe('{"a":[null,{"b":1,"c":"x"}],"z":{}}');
+    for (const text of ['{"b":1,"a":2}', '{"a":null}', '[{"9":1,"10":2}]', '{"\u{10000}":1,"\uffee":2}'])
+      expect(known(text)).toBeUndefined();
   });
 
   it('orders few members as it orders many', () => {

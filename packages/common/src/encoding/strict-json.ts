@@ -15,14 +15,27 @@ export interface StrictOptions {
  * 2^53 - 1, trailing bytes, a BOM, bytes that are not UTF-8. Gives every fault (at most 100), each with its member.
  */
 export function parseStrictJson(bytes: Uint8Array, options: StrictOptions): Parsed<JsonValue> {
+  const json = readStrictJson(bytes, options);
+  return json.ok ? parsed(json.value.value) : json;
+}
+
+/** A value, and the text that it was read from. */
+export interface StrictJson {
+  readonly value: JsonValue;
+  /** Undefined where it is another one than JSON.stringify writes of the value, or may be. */
+  readonly written: string | undefined;
+}
+
+/** The same, for who needs the text of a value again. */
+export function readStrictJson(bytes: Uint8Array, options: StrictOptions): Parsed<StrictJson> {
   const text = decodeStrictUtf8(bytes, options);
   if (!text.ok) return text;
   const value = tryParse(text.value);
-  if (value !== undefined && isFaultless(text.value, value)) return parsed(value);
+  if (value !== undefined && isFaultless(text.value, value)) return parsed({ value, written: text.value });
   const faults: Fault[] = scanJson(text.value);
   if (faults.length > 0) return { ok: false, faults };
   // JSON.parse has the last word on the grammar; the two have not been seen to differ.
-  return value === undefined ? faulty('is not valid JSON') : parsed(value);
+  return value === undefined ? faulty('is not valid JSON') : parsed({ value, written: undefined });
 }
 
 /**

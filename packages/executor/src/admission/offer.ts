@@ -1,4 +1,4 @@
-import { type CommandContract, contractSha256, parseContract } from '@csc-fleet/common/contract';
+import { type CanonicalContract, type CommandContract, readContract } from '@csc-fleet/common/contract';
 import { parseTimestamp } from '@csc-fleet/common/encoding';
 import { orThrow } from '@csc-fleet/common/errors';
 import type { Limits } from '@csc-fleet/common/limits';
@@ -54,11 +54,11 @@ class Offered {
 
   constructor(
     { executionId, ticketJson, approvalsJson, submissionJson, submissionToken = '' }: Offer,
-    contract: CommandContract,
+    { contract, contractSha256 }: CanonicalContract,
   ) {
     this.executionId = executionId;
     this.contract = contract;
-    this.contractSha256 = contractSha256(contract);
+    this.contractSha256 = contractSha256;
     this.ticketJson = ticketJson;
     this.approvalsJson = approvalsJson;
     this.submissionJson = submissionJson;
@@ -72,7 +72,7 @@ export type OfferedTicket = Offered;
 
 /** Throws CONTRACT_INVALID with every fault. */
 export function readOffer(offer: Offer): OfferedTicket {
-  return new Offered(offer, orThrow(parseContract(offer.contractJson), 'CONTRACT_INVALID', 'the contract'));
+  return new Offered(offer, orThrow(readContract(offer.contractJson), 'CONTRACT_INVALID', 'the contract'));
 }
 
 // Undefined where none came, or what came is none.

@@ -1,11 +1,12 @@
+import type { CanonicalContract } from '@csc-fleet/common/contract';
 import { type AskedBeside, type Evaluation, evaluate } from '@csc-fleet/common/decision';
 import type { PolicyDocument } from '@csc-fleet/common/policy';
 import type { CheckRequest } from '@csc-fleet/common/rpc';
-import { type HandedContract, parse } from './decide.ts';
+import { parse } from './decide.ts';
 
 /** A contract as it was read, and what a policy says of it. */
 export interface ReadContract {
-  readonly handed: HandedContract;
+  readonly handed: CanonicalContract;
   /** `evaluate`, without a host. */
   readonly judge: (policy: PolicyDocument, asked: AskedBeside) => Evaluation;
 }
@@ -110,7 +111,7 @@ function toKey(bytes: Buffer): string {
 }
 
 // Remembers the last policy that judged it, by identity: the same file read anew is another one.
-function toRead(handed: HandedContract): ReadContract {
+function toRead(handed: CanonicalContract): ReadContract {
   let last: { readonly policy: PolicyDocument; readonly evaluation: Evaluation } | undefined;
   return {
     handed,

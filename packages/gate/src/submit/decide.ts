@@ -1,8 +1,9 @@
 import {
-  type CommandContract,
+  type CanonicalContract,
+  canonicalContract,
   contractFromJson,
   contractFromProto,
-  parseContract,
+  readContract,
 } from '@csc-fleet/common/contract';
 import type { Signer } from '@csc-fleet/common/crypto';
 import {
@@ -12,21 +13,13 @@ import {
   stoppedByOwners,
   toPolicyDecision,
 } from '@csc-fleet/common/decision';
-import { canonicalJson, earliest, sha256Hex } from '@csc-fleet/common/encoding';
-import { CscError, orThrow } from '@csc-fleet/common/errors';
+import { earliest } from '@csc-fleet/common/encoding';
+import { CscError, orThrow, type Parsed } from '@csc-fleet/common/errors';
 import { signArtifact } from '@csc-fleet/common/evidence';
 import { type CheckRequest, type Decision, Verdict } from '@csc-fleet/common/messages';
 import type { PolicyDocument } from '@csc-fleet/common/policy';
 
-/** A contract, read and made canonical once. */
-export interface HandedContract {
-  readonly contract: CommandContract;
-  /** Canonical. */
-  readonly contractJson: string;
-  readonly contractSha256: string;
-}
-
-export interface Decided extends HandedContract {
+export interface Decided extends CanonicalContract {
   readonly policy: PolicyDocument;
   readonly evaluation: Evaluation;
   readonly expiresAt: Date;
@@ -51,14 +44,13 @@ const verdicts = {
 } as const;
 
 /** A contract as it came: JSON text, or the typed message. Throws CONTRACT_INVALID with every fault. */
-export function parse(submitted: CheckRequest['contract']): HandedContract {
-  const parsed =
-    submitted?.$case === 'typedContract'
-      ? contractFromJson(contractFromProto(submitted.value))
-      : parseContract(submitted?.value ?? new Uint8Array());
-  const contract = orThrow(parsed, 'CONTRACT_INVALID', 'the contract');
-  const contractJson = canonicalJson(contract);
-  return { contract, contractJson, contractSha256: sha256Hex(contractJson) };
+export function parse(submitted: CheckRequest['contract']): CanonicalContract {
+  if (submitted?.$case !== 'typedContract') return taken(readContract(submitted?.value ?? new Uint8Array()));
+  return canonicalContract(taken(contractFromJson(contractFromProto(submitted.value))));
+}
+
+function taken<T>(contract: Parsed<T>): T {
+  return orThrow(contract, 'CONTRACT_INVALID', 'the contract');
 }
 
 /**
@@ -67,7 +59,7 @@ export function parse(submitted: CheckRequest['contract']): HandedContract {
  *   `checkNotStopped` to refuse it
  */
 export function decide(
-  handed: HandedContract,
+  handed: CanonicalContract,
   policy: PolicyDocument,
   stopped: string | undefined,
   { signer, decisionTtlSec, standsUntil, judge }: DecisionPorts,
