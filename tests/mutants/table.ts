@@ -3289,7 +3289,7 @@ const exported: readonly Mutant[] = [
   },
   {
     name: 'old-witness-for-a-client',
-    file: `${client}/verify/log.ts`,
+    file: `${client}/verify/judge-log.ts`,
     before: 'openCheckpoint(answer.checkpoint, trust, cosignedLately(ports.now()));',
     after: 'openCheckpoint(answer.checkpoint, trust);',
     tests: ['tests/adversarial/log.test.ts'],
@@ -3674,7 +3674,7 @@ const logs: readonly Mutant[] = [
   },
   {
     name: 'two-logs-at-once',
-    file: 'packages/client/src/verify/log.ts',
+    file: 'packages/client/src/verify/judge-log.ts',
     before: 'if (now.checkpoint !== undefined && now.checkpoint !== met.checkpoint) {',
     after: 'if (now.checkpoint !== undefined && now.checkpoint === answer.checkpoint.toString()) {',
     tests: ['tests/adversarial/log.test.ts'],
@@ -3700,7 +3700,7 @@ const logs: readonly Mutant[] = [
   },
   {
     name: 'client-takes-any-log',
-    file: `${client}/verify/log.ts`,
+    file: `${client}/verify/judge-log.ts`,
     before: 'if (before !== undefined) verifyConsistency(before, checkpoint, answer.consistency);',
     after: '',
     tests: log,
@@ -3716,7 +3716,7 @@ const logs: readonly Mutant[] = [
   },
   {
     name: 'log-that-was-found-false-is-forgiven-for-silence',
-    file: `${client}/verify/log.ts`,
+    file: `${client}/verify/met-log.ts`,
     before: 'if (accused === undefined) return;',
     after: 'if (accused === undefined || why.length > 0) return;',
     tests: log,
@@ -3724,7 +3724,7 @@ const logs: readonly Mutant[] = [
   },
   {
     name: 'client-takes-any-inclusion-proof',
-    file: `${client}/verify/log.ts`,
+    file: `${client}/verify/judge-log.ts`,
     before: 'verifyInclusion(head, index, leafHash(entry), hashes);',
     after: '',
     tests: log,
@@ -3732,7 +3732,7 @@ const logs: readonly Mutant[] = [
   },
   {
     name: 'client-takes-the-proof-of-another-receipt',
-    file: `${client}/verify/log.ts`,
+    file: `${client}/verify/judge-log.ts`,
     before: 'if (receipt_sha256 !== sha256 || execution_id !== executionId) return false;',
     after: '',
     tests: log,
@@ -3748,7 +3748,7 @@ const logs: readonly Mutant[] = [
   },
   {
     name: 'log-too-little-seen-before-it-is-false',
-    file: `${client}/verify/log.ts`,
+    file: `${client}/verify/judge-log.ts`,
     before: 'const { checkpoint } = openCheckpoint(answer.checkpoint, { log });',
     after: 'const { checkpoint } = openCheckpoint(answer.checkpoint, ports.trust ?? { log });',
     tests: log,
@@ -3756,7 +3756,7 @@ const logs: readonly Mutant[] = [
   },
   {
     name: 'log-forgets-what-the-gate-does-not-know',
-    file: `${client}/verify/log.ts`,
+    file: `${client}/verify/judge-log.ts`,
     before: "if (trust !== undefined) throw new CscError('LOG_MISSING', message);",
     after: '',
     tests: log,
@@ -3764,7 +3764,7 @@ const logs: readonly Mutant[] = [
   },
   {
     name: 'gate-does-not-know-what-it-has-just-handed-out',
-    file: `${client}/verify/log.ts`,
+    file: `${client}/verify/judge-log.ts`,
     before: 'const unknown = without(owed, own).filter((it) =>',
     after: 'const unknown = owed.filter((it) =>',
     tests: log,
@@ -3852,7 +3852,7 @@ const logs: readonly Mutant[] = [
   },
   {
     name: 'log-with-another-key-in-silence',
-    file: 'packages/client/src/verify/log.ts',
+    file: 'packages/client/src/verify/judge-log.ts',
     before: 'onWarning(told);',
     after: '',
     tests: log,
