@@ -1,8 +1,9 @@
 import { EventEmitter } from 'node:events';
 import { PassThrough } from 'node:stream';
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import { PushOutputRequest } from '@csc-fleet/common/rpc';
 import { Client, credentials, Server, ServerCredentials, type ServerDuplexStream } from '@grpc/grpc-js';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import { decodePushOutput } from './push-request.ts';
 import { Reading, readAsAnswered } from './reading.ts';
 import { createWrite, Unread } from './writing.ts';
@@ -125,9 +126,17 @@ describe('a message that is encoded already', () => {
 
   it('goes to the stream as gRPC frames it, and counts until it is taken', async () => {
     const { stream, handed, unread, write } = callWith(0);
+    const uncork = vi.spyOn(stream, 'uncork');
     await write(Buffer.from('one'));
     await write(Buffer.from('three'));
+    expect([uncork.mock.calls.length, unread.bytes]).toEqual([0, 8]);
+    await nextTurn();
+    // In one piece.
+    expect(uncork).toHaveBeenCalledOnce();
     expect(stream.read().toString('latin1')).toBe('\0\0\0\0\x03one\0\0\0\0\x05three');
+    await write(Buffer.from('on'));
+    await nextTurn();
+    expect(stream.read().toString('latin1')).toBe('\0\0\0\0\x02on');
     expect(handed).toEqual([]);
     await expect.poll(() => unread.bytes).toBe(0);
   });

@@ -76,6 +76,17 @@ export function createWrite<Message>(
     const isOpen = found?.destroyed === false && !found.writableEnded;
     return isOpen && wire.writableLength === 0 ? found : undefined;
   };
+  // What is said in one turn of the event loop is one write, one piece on the wire, and wakes whoever reads it once.
+  let isCorked = false;
+  const cork = (stream: Wire): void => {
+    if (isCorked) return;
+    isCorked = true;
+    stream.cork();
+    process.nextTick(() => {
+      isCorked = false;
+      stream.uncork();
+    });
+  };
   wire.on('drain', look);
   gone.addEventListener('abort', leave, { once: true });
   return (message) => {
@@ -86,17 +97,17 @@ export function createWrite<Message>(
     unread.add(bytes);
     const past = message instanceof Uint8Array ? findPast() : undefined;
     if (past === undefined || !(message instanceof Uint8Array)) wire.write(message, () => taken(bytes));
-    else writePast(past, message, () => taken(bytes));
+    else {
+      cork(past);
+      writePast(past, message, () => taken(bytes));
+    }
     return isRoom() ? Promise.resolve() : new Promise((resolve) => waiting.add(resolve));
   };
 }
 
-// In one write: two would be two pieces on the wire.
 function writePast(stream: Wire, message: Uint8Array, taken: () => void): void {
   const prefix = Buffer.allocUnsafe(messagePrefixBytes);
   writeMessagePrefix(prefix, message.length);
-  stream.cork();
   stream.write(prefix);
   stream.write(message, taken);
-  stream.uncork();
 }

@@ -2,7 +2,6 @@ import { closeSync, existsSync, readdirSync, readFileSync, readlinkSync, rmdirSy
 import { basename, join } from 'node:path';
 import { ownGroups, startPython, untilEnd } from '@csc-fleet/test-kit/sandbox/cgroups';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import type { RunGroup } from './group.ts';
 
 import { type Cgroups, openCgroups, probeCgroups, toReason } from './open-cgroups.ts';
 import { findCgroupMechanism } from './own.ts';
@@ -25,11 +24,6 @@ async function run(program: string, changes: Partial<typeof limits> = {}) {
   group.join(pid);
   proceed();
   return { group, ...(await untilEnd(child)) };
-}
-
-async function giveBack(group: RunGroup): Promise<void> {
-  await group.kill();
-  await group.remove();
 }
 
 function processGroups(controller: 'memory' | 'pids' | 'cpu'): string[] {
@@ -65,7 +59,7 @@ it.runIf(findCgroupMechanism() === 'cgroup-v1')(
     expect(commonGroups('pids')).toEqual([]);
     const { group, code } = await run('print(1)');
     expect(code).toBe(0);
-    await giveBack(group);
+    await group.end();
   },
 );
 
@@ -76,21 +70,21 @@ describe('a group of a run', () => {
     const { group, stdout } = await run(bomb);
     // EAGAIN.
     expect(stdout).toBe('39 11\n');
-    await giveBack(group);
+    await group.end();
   });
 
   it('ends a program that takes too much memory, and says so', async () => {
     const { group, signal } = await run('data = bytearray(200 << 20)');
     expect(signal).toBe('SIGKILL');
     expect(group.oomKills()).toBeGreaterThan(0);
-    await giveBack(group);
+    await group.end();
   });
 
   it('says nothing of memory where a program was ended otherwise', async () => {
     const { group, signal } = await run('import os, signal; os.kill(os.getpid(), signal.SIGKILL)');
     expect(signal).toBe('SIGKILL');
     expect(group.oomKills()).toBe(0);
-    await giveBack(group);
+    await group.end();
   });
 
   it('tells of memory that ran out while its first process goes on', async () => {
@@ -104,7 +98,7 @@ describe('a group of a run', () => {
     await told;
     expect([child.exitCode, child.signalCode]).toEqual([null, null]);
     const end = untilEnd(child);
-    await giveBack(group);
+    await group.end();
     expect((await end).signal).toBe('SIGKILL');
   });
 
@@ -115,13 +109,13 @@ describe('a group of a run', () => {
     const [own = ''] = runGroups('cpu');
     const statistics = readFileSync(join(own, 'cpu.stat'), 'utf8');
     expect(Number(/^nr_throttled (\d+)$/m.exec(statistics)?.[1])).toBeGreaterThan(0);
-    await giveBack(group);
+    await group.end();
   });
 
   it('leaves nothing, whatever its processes do against their end', async () => {
     const { group } = await run('import os, time\nif os.fork() == 0: os.closerange(0, 3); time.sleep(60)');
     expect(runGroups('pids')).toHaveLength(1);
-    await giveBack(group);
+    await group.end();
     expect([...runGroups('memory'), ...runGroups('pids'), ...runGroups('cpu')]).toEqual([]);
   });
 
@@ -155,7 +149,7 @@ describe('a group that is made ahead', () => {
   });
 
   it('is given to one command, with its limits, and another one takes its place', async () => {
-    await giveBack(ahead.create(limits));
+    await ahead.create(limits).end();
     const first = await hasOne();
     expect(readMost(first)).toBe('40\n');
     const group = ahead.create(limits);
@@ -165,7 +159,7 @@ describe('a group that is made ahead', () => {
       (['memory', 'pids', 'cpu'] as const).map((controller) => `${runGroups(controller)[0]}/tasks`),
     );
     for (const fd of files) closeSync(fd);
-    await giveBack(group);
+    await group.end();
     expect(await hasOne()).not.toBe(first);
   });
 
@@ -176,7 +170,7 @@ describe('a group that is made ahead', () => {
     expect(found()).toEqual(names.map((one) => [one]));
     expect(names).not.toContain(name);
     expect(readMost(names[0] ?? '')).toBe('41\n');
-    await giveBack(group);
+    await group.end();
     expect(readMost(await hasOne())).toBe('41\n');
   });
 
@@ -184,7 +178,7 @@ describe('a group that is made ahead', () => {
     await hasOne();
     expect(() => ahead.create({ ...limits, processes: -5 })).toThrow();
     expect(found()).toEqual([[], [], []]);
-    await giveBack(ahead.create(limits));
+    await ahead.create(limits).end();
   });
 
   it('is done without where somebody has removed a part of it', async () => {
@@ -194,7 +188,7 @@ describe('a group that is made ahead', () => {
     const names = found().map(([one]) => one);
     expect(new Set(names).size).toBe(1);
     expect(names).not.toContain(name);
-    await giveBack(group);
+    await group.end();
   });
 });
 

@@ -63,8 +63,9 @@ describe.each([
     expect(group.processes()).toHaveLength(5);
     expect(readMembers(directories.pids)).toHaveLength(5);
     expect(readMembers(directories.memory)).toHaveLength(5);
-    await group.kill();
-    expect(readMembers(directories.pids)).toEqual([]);
+    await group.end();
+    // The kernel removes no group that a process is in.
+    expect(existsSync(directories.pids)).toBe(false);
     expect(group.processes()).toEqual([]);
   });
 
@@ -75,8 +76,7 @@ describe.each([
     group.join(pid);
     proceed();
     await untilEnd(child);
-    await group.kill();
-    await group.remove();
+    await group.end();
     expect(existsSync(directories.pids)).toBe(false);
   });
 
@@ -85,7 +85,7 @@ describe.each([
     const group = openGroup(mechanism, directories);
     await group.remove();
     await group.remove();
-    await group.kill();
+    await group.end();
     expect([directories.memory, directories.pids, directories.cpu].filter(existsSync)).toEqual([]);
   });
 

@@ -40,8 +40,8 @@ export interface RunGroup {
   oomKills(): number;
   /** Calls once, soon after the first such kill. With v2 the kernel itself then ends the whole group. */
   watchOom(onOom: () => void): void;
-  /** SIGKILL to all that is in it. Resolves once it is empty. */
-  kill(): Promise<void>;
+  /** Removes it, once SIGKILL has ended all that is in it. Resolves once it is empty. */
+  end(): Promise<void>;
   /** Removes it, empty. Does not reject: what cannot be removed is left to the next start's sweep. */
   remove(): Promise<void>;
 }
@@ -108,6 +108,11 @@ export function openGroup(mechanism: CgroupMechanism, directories: GroupDirector
     return taken;
   };
   const oomKills = (): number => readOomKills(mechanism, directories.memory);
+  const letGo = (): void => {
+    clearInterval(poll);
+    closeEntrance(entrance);
+    entrance = undefined;
+  };
   return {
     join(pid) {
       for (const directory of distinct(directories)) {
@@ -130,16 +135,24 @@ export function openGroup(mechanism: CgroupMechanism, directories: GroupDirector
       }, oomPollMs);
       poll.unref();
     },
-    kill: () => killGroup(directories),
+    async end() {
+      letGo();
+      // The kernel removes no group that a process is in: nothing is left in nearly all.
+      if (removeNow(directories)) return;
+      await killGroup(directories);
+      await removeEmpty(directories);
+    },
     async remove() {
-      clearInterval(poll);
-      closeEntrance(entrance);
-      entrance = undefined;
-      for (let attempt = 0; attempt < removeAttempts && !removeNow(directories); attempt += 1) {
-        await (attempt < 20 ? nextTurn() : sleep(10));
-      }
+      letGo();
+      await removeEmpty(directories);
     },
   };
+}
+
+async function removeEmpty(directories: GroupDirectories): Promise<void> {
+  for (let attempt = 0; attempt < removeAttempts && !removeNow(directories); attempt += 1) {
+    await (attempt < 20 ? nextTurn() : sleep(10));
+  }
 }
 
 function openEntrance(mechanism: CgroupMechanism, directories: readonly string[]): GroupEntrance {

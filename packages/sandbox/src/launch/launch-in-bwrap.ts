@@ -72,8 +72,7 @@ export function launchInBwrap(kit: BwrapKit, spec: LaunchSpec, place: SandboxPla
     oomKills: () => group?.oomKills() ?? 0,
     async cleanUp() {
       hold.close();
-      await group?.kill();
-      await group?.remove();
+      await group?.end();
     },
   });
   return spec.terminal === undefined
