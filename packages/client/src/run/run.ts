@@ -236,8 +236,9 @@ function tellingUntil(handlers: RunHandlers, submission: SignedSubmission | unde
 
 // What receipts name a submission by; empty where nobody signed one.
 function namesOf(submissionJson: Uint8Array): string[] {
-  const submission = parseSubmission(submissionJson);
-  return submission.ok ? [submissionSha256(submission.value)] : [];
+  // To parse what is not there would be an error with its stack, at each run.
+  const submission = submissionJson.length === 0 ? undefined : parseSubmission(submissionJson);
+  return submission?.ok === true ? [submissionSha256(submission.value)] : [];
 }
 
 /** Takes up an execution that is there already, from its beginning. See GateClient.follow. */

@@ -15,6 +15,8 @@ const leaf = fc.constantFrom<z.ZodType>(
   z.coerce.number(),
   z.boolean(),
   z.null(),
+  z.date(),
+  z.date().max(new Date(0)),
   z.unknown(),
   z.enum(['a', 'b']),
   z.literal('a'),
@@ -54,6 +56,7 @@ const values = fc.letrec<{ any: unknown }>((tie) => ({
   any: fc.oneof(
     { maxDepth: 4 },
     fc.constantFrom<unknown>('', 'a', ' a', 'ab', 0, 1, 2, 4, 1.5, Number.NaN, true, null, undefined),
+    fc.constantFrom(0, 1, Number.NaN).map((ms) => new Date(ms)),
     fc.array(tie('any'), { maxLength: 2 }),
     fc.dictionary(fc.constantFrom(...members, 'A'), tie('any'), { maxKeys: 3, noNullPrototype: true }),
   ),
@@ -109,6 +112,15 @@ describe('what is taken as it is', () => {
     ]);
     expect([{ a: 1 }, { b: undefined }, { size: { a: 1.5 } }].map(takes)).toEqual([false, false, false]);
     expect(acceptsMembers(z.strictObject({}), { more: 1 })).toBe(false);
+    const deep = z.object({ schema: schema.optional(), all: z.array(size).max(1), at: z.date().optional() });
+    const isDeep = (value: object) => acceptsMembers(deep, value);
+    expect(isDeep({ schema: { more: 1 }, all: [{ a: 1, more: 1 }], at: new Date(0) })).toBe(true);
+    expect(isDeep({ all: [], at: new Date(Number.NaN) })).toBe(false);
+    expect(isDeep({ all: [{ a: 1 }, { a: 1 }] })).toBe(false);
+    // What it is called with has none.
+    const checked = z.object({ size: size.refine((value) => !('more' in value)) });
+    expect(acceptsMembers(checked, { size: { a: 1 } })).toBe(true);
+    expect(acceptsMembers(checked, { size: { a: 1, more: 1 } })).toBe(false);
     expect(
       acceptsMembers(
         schema.refine(() => false),

@@ -14,43 +14,56 @@ export function acceptsAsIs(schema: z.core.$ZodType, value: unknown): boolean {
 }
 
 /**
- * The same of each member that an object's schema has, where it lets an object have more and gives its members alone: true only
- * where the schema takes it, whatever it would make of it.
+ * True only where the schema takes the value, whatever it would make of it: objects may have more members where their schemas let
+ * them, and there may be dates, as in a message of a protocol.
  */
 export function acceptsMembers(schema: z.core.$ZodType, value: unknown): boolean {
   return compiledOnce(schema, compiledOpen, compileOpen)?.(value) ?? false;
 }
 
+type Compile = (schema: z.core.$ZodType) => Accepts | undefined;
 type Compiled = WeakMap<z.core.$ZodType, { readonly accepts: Accepts | undefined }>;
 
 const compiled: Compiled = new WeakMap();
 const compiledOpen: Compiled = new WeakMap();
 
-function compiledOnce(
-  schema: z.core.$ZodType,
-  all: Compiled,
-  make: (schema: z.core.$ZodType) => Accepts | undefined,
-): Accepts | undefined {
+function compiledOnce(schema: z.core.$ZodType, all: Compiled, make: Compile): Accepts | undefined {
   const known = all.get(schema) ?? { accepts: make(schema) };
   all.set(schema, known);
   return known.accepts;
 }
 
-function compileOpen(schema: z.core.$ZodType): Accepts | undefined {
-  const { def } = (schema as z.core.$ZodTypes)._zod;
-  const isOpen = def.type === 'object' && def.catchall === undefined && checksOf(schema).length === 0;
-  return isOpen ? objectOf(def.shape, 'may have more') : undefined;
+/** What is taken beside what JSON has, and comes out as it is. */
+interface Leave {
+  /** Members that an object's schema leaves out. */
+  readonly more: boolean;
+  readonly dates: boolean;
 }
 
 function compile(schema: z.core.$ZodType): Accepts | undefined {
-  const base = baseOf(schema as z.core.$ZodTypes);
-  const checks = checksOf(schema).map(compileCheck);
+  return compileWith(schema, { more: false, dates: false });
+}
+
+function compileOpen(schema: z.core.$ZodType): Accepts | undefined {
+  return compileWith(schema, { more: true, dates: true });
+}
+
+function compileWith(schema: z.core.$ZodType, leave: Leave): Accepts | undefined {
+  const all = checksOf(schema);
+  const checks = all.map(compileCheck);
+  // A check is called with what zod has made of the value, which has no members more.
+  const more = leave.more && all.every(({ _zod: { def } }) => counting.has(def.check));
+  const within = { ...leave, more };
+  const base = baseOf(schema as z.core.$ZodTypes, within);
   const [first, second, ...rest] = checks;
   if (base === undefined || first === undefined) return base;
   if (second === undefined) return (value) => base(value) && first(value);
   if (rest.length === 0) return (value) => base(value) && first(value) && second(value);
   return (value) => base(value) && checks.every((check) => check(value));
 }
+
+// Checks that look at no member.
+const counting: ReadonlySet<string> = new Set(['min_length', 'max_length', 'length_equals']);
 
 // As $ZodType has them: what is a check itself (z.int, z.url, z.custom) is its own first one.
 function checksOf(schema: z.core.$ZodType): readonly z.core.$ZodCheck<never>[] {
@@ -79,8 +92,9 @@ function compileCheck(check: z.core.$ZodCheck<never>): Accepts {
   };
 }
 
-function baseOf(schema: z.core.$ZodTypes): Accepts | undefined {
+function baseOf(schema: z.core.$ZodTypes, leave: Leave): Accepts | undefined {
   const { def } = schema._zod;
+  const compileIn = (inner: z.core.$ZodType) => compileWith(inner, leave);
   if ('coerce' in def && def.coerce === true) return undefined;
   switch (def.type) {
     case 'string':
@@ -93,31 +107,37 @@ function baseOf(schema: z.core.$ZodTypes): Accepts | undefined {
       return (value) => value === null;
     case 'custom':
       return () => true;
+    case 'date':
+      return leave.dates ? isDate : undefined;
     case 'enum':
     case 'literal': {
       const values: ReadonlySet<unknown> | undefined = schema._zod.values;
       return values === undefined ? undefined : (value) => values.has(value);
     }
     case 'array':
-      return arrayOf(compile(def.element));
+      return arrayOf(compileIn(def.element));
     case 'object':
-      return objectOf(def.shape);
+      return objectOf(def.shape, leave, leave.more && def.catchall === undefined);
     case 'record':
-      return recordOf(def);
+      return recordOf(def, compileIn);
     case 'optional':
     case 'default': {
-      const inner = compile(def.innerType);
+      const inner = compileIn(def.innerType);
       return inner && ((value) => value !== undefined && inner(value));
     }
     case 'nullable': {
-      const inner = compile(def.innerType);
+      const inner = compileIn(def.innerType);
       return inner && ((value) => value === null || inner(value));
     }
     case 'union':
-      return unionOf(schema as z.core.$ZodUnion);
+      return unionOf(schema as z.core.$ZodUnion, compileIn);
     default:
       return undefined;
   }
+}
+
+function isDate(value: unknown): boolean {
+  return value instanceof Date && !Number.isNaN(value.getTime());
 }
 
 function arrayOf(item: Accepts | undefined): Accepts | undefined {
@@ -138,10 +158,10 @@ interface Member {
 }
 
 // Whatever zod does with members that it has no schema of, an object without any comes out as it is.
-function objectOf(shape: z.core.$ZodShape, more?: 'may have more'): Accepts | undefined {
+function objectOf(shape: z.core.$ZodShape, leave: Leave, mayHaveMore: boolean): Accepts | undefined {
   const members: Member[] = [];
   for (const [name, member] of Object.entries(shape)) {
-    const accepts = compile(member);
+    const accepts = compileWith(member, leave);
     if (accepts === undefined || name === '__proto__') return undefined;
     const mayBeAbsent = isOptional(member as z.core.$ZodTypes);
     const mayBeUndefined = mayBeAbsent && !member._zod.traits.has('$ZodExactOptional');
@@ -160,8 +180,7 @@ function objectOf(shape: z.core.$ZodShape, more?: 'may have more'): Accepts | un
         absent += 1;
       } else if (!mayBeUndefined) return false;
     }
-    if (more !== undefined) return true;
-    return countMembers(value) === members.length - absent;
+    return mayHaveMore || countMembers(value) === members.length - absent;
   };
 }
 
@@ -175,10 +194,10 @@ function isOptional(member: z.core.$ZodTypes): boolean {
   );
 }
 
-function recordOf({ keyType, valueType }: z.core.$ZodRecordDef): Accepts | undefined {
+function recordOf({ keyType, valueType }: z.core.$ZodRecordDef, compileIn: Compile): Accepts | undefined {
   // Of a closed list of names each is wanted.
   if (keyType._zod.values !== undefined) return undefined;
-  const [name, member] = [compile(keyType), compile(valueType)];
+  const [name, member] = [compileIn(keyType), compileIn(valueType)];
   if (name === undefined || member === undefined) return undefined;
   return (value) =>
     isPlain(value) &&
@@ -188,8 +207,8 @@ function recordOf({ keyType, valueType }: z.core.$ZodRecordDef): Accepts | undef
 // Zod takes the first that takes it, in whatever way: what comes before another must be of a type that a false says no to.
 const plainTypes: ReadonlySet<string> = new Set(['string', 'number', 'boolean', 'null', 'enum', 'literal']);
 
-function unionOf({ _zod: { def } }: z.core.$ZodUnion): Accepts | undefined {
-  const options = def.options.map(compile);
+function unionOf({ _zod: { def } }: z.core.$ZodUnion, compileIn: Compile): Accepts | undefined {
+  const options = def.options.map(compileIn);
   const last = options.pop();
   const types = def.options.map(({ _zod }) => _zod.def.type);
   if (last === undefined || types.length !== 2 || !types.slice(0, -1).every((it) => plainTypes.has(it)))
