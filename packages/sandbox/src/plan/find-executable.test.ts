@@ -72,6 +72,16 @@ describe('findExecutable', () => {
     expect(path('./alias')).toEqual({ code: 0, path: join(tree.path, 'bin/tool') });
   });
 
+  it('looks into what is mounted last, however deep the rest is', () => {
+    const plan = planSandbox(facts, scopes, makeCommand());
+    const empty = { kind: 'tmpfs', destination: tree.path, mode: 0o755, bytes: 4096 } as const;
+    const codeWith = (mounts: typeof plan.mounts) =>
+      findExecutable('./tool', { ...plan, mounts }, scopes, facts).code;
+    expect(codeWith([empty, ...plan.mounts])).toBe(0);
+    expect(codeWith([...plan.mounts, empty])).toBe(127);
+    expect(codeWith([...plan.mounts, { kind: 'read_only', destination: tree.path }])).toBe(0);
+  });
+
   it('does not find what only the host has', () => {
     expect(find(join(tree.path, 'hidden/tool'))).toBe(127);
     expect(find('tool')).toBe(127);

@@ -22,7 +22,10 @@ export function findExecutable(
   scopes: ResolvedScopes,
   facts: RunFacts,
 ): Executable | NotRunnable {
-  const view: View = { mounts: plan.mounts.toReversed(), descriptors: scopeDescriptors(scopes) };
+  return findIn(toView(plan, scopes), program, plan, facts);
+}
+
+function findIn(view: View, program: string, plan: SandboxPlan, facts: RunFacts): Executable | NotRunnable {
   const directories = program.includes('/') ? [''] : (plan.environment['PATH'] ?? '').split(':');
   const candidates = directories.map((directory) => inside(plan.cwd, directory, program));
   const found: Found[] = [];
@@ -56,8 +59,10 @@ export type FindProgram = (program: string) => Executable | NotRunnable;
 /** `findExecutable` for who asks several times before a launch: each name is looked for once. */
 export function createFindProgram(plan: SandboxPlan, scopes: ResolvedScopes, facts: RunFacts): FindProgram {
   const found = new Map<string, Executable | NotRunnable>();
+  let view: View | undefined;
   return (program) => {
-    const known = found.get(program) ?? findExecutable(program, plan, scopes, facts);
+    view ??= toView(plan, scopes);
+    const known = found.get(program) ?? findIn(view, program, plan, facts);
     found.set(program, known);
     return known;
   };
@@ -94,9 +99,35 @@ function inside(cwd: string, directory: string, program: string): string {
 }
 
 interface View {
-  /** The last that covers a path wins. */
-  readonly mounts: readonly Mount[];
+  /** What covers a path, by where it is mounted, with its place in the order: the last that covers a path wins. */
+  readonly covers: ReadonlyMap<string, { readonly mount: Mount; readonly order: number }>;
+  /** The symlinks that the sandbox has of its own. */
+  readonly links: ReadonlyMap<string, string>;
+  /** Where something is mounted, and the directories that are there because of it. */
+  readonly shown: ReadonlySet<string>;
   readonly descriptors: ReadonlyMap<string, number>;
+}
+
+function toView({ mounts }: SandboxPlan, scopes: ResolvedScopes): View {
+  const covers = new Map<string, { mount: Mount; order: number }>();
+  const links = new Map<string, string>();
+  const shown = new Set<string>();
+  for (const [order, mount] of mounts.entries()) {
+    const { destination } = mount;
+    if (mount.kind !== 'read_only') covers.set(destination, { mount, order });
+    if (mount.kind === 'symlink') links.set(destination, mount.target);
+    for (const path of upFrom(destination)) shown.add(path);
+  }
+  return { covers, links, shown, descriptors: scopeDescriptors(scopes) };
+}
+
+/** A normalised absolute path and all directories above it. */
+function upFrom(path: string): string[] {
+  const paths = [path];
+  for (let end = path.lastIndexOf('/'); end > 0; end = path.lastIndexOf('/', end - 1))
+    paths.push(path.slice(0, end));
+  if (path !== '/') paths.push('/');
+  return paths;
 }
 
 /** What the sandbox has at `path`, which is `host` on the host. */
@@ -115,18 +146,22 @@ function statInside(path: string, view: View): Found | undefined {
 }
 
 function lookInside(path: string, view: View): { readonly target?: string } | undefined {
-  const link = view.mounts.find((mount) => mount.kind === 'symlink' && mount.destination === path);
-  if (link?.kind === 'symlink') return { target: link.target };
-  // A directory that is there because something is mounted below it.
-  if (view.mounts.some((mount) => isWithin(mount.destination, path))) return {};
+  const target = view.links.get(path);
+  if (target !== undefined) return { target };
+  if (view.shown.has(path)) return {};
   const host = toHost(path, view);
   return host === undefined ? undefined : lookOnHost(host);
 }
 
 /** Where the host has what the sandbox shows at `path`; undefined for what only the sandbox has. */
-function toHost(path: string, { mounts, descriptors }: View): string | undefined {
-  const mount = mounts.find(({ kind, destination }) => kind !== 'read_only' && isWithin(path, destination));
-  if (mount === undefined) return undefined;
+function toHost(path: string, { covers, descriptors }: View): string | undefined {
+  let last: { readonly mount: Mount; readonly order: number } | undefined;
+  for (const directory of upFrom(path)) {
+    const cover = covers.get(directory);
+    if (cover !== undefined && (last === undefined || cover.order > last.order)) last = cover;
+  }
+  if (last === undefined) return undefined;
+  const { mount } = last;
   const rest = path.slice(mount.destination.length);
   if (mount.kind === 'host') return `${mount.source}${rest}`;
   const fd = mount.kind === 'scope' ? descriptors.get(mount.descriptor) : undefined;
