@@ -222,9 +222,10 @@ export const house: House = {
       verify: ['calls', 'connection'],
       run: ['calls', 'connection', 'stream', 'verify'],
       'offline.ts': ['calls', 'run', 'stream', 'verify'],
-      'client.ts': ['calls', 'connection', 'run', 'stream', 'verify'],
-      token: ['client.ts'],
-      'index.ts': ['calls', 'client.ts', 'run', 'stream', 'token', 'verify'],
+      'connect-options.ts': ['calls', 'connection', 'verify'],
+      'client.ts': ['calls', 'connect-options.ts', 'connection', 'run', 'stream', 'verify'],
+      token: ['client.ts', 'connect-options.ts'],
+      'index.ts': ['calls', 'client.ts', 'connect-options.ts', 'run', 'stream', 'token', 'verify'],
     },
   },
   cli: {

@@ -2234,7 +2234,7 @@ const fleet: readonly Mutant[] = [
   },
   {
     name: 'client-names-a-second-host-after-a-restart',
-    file: `${client}/client.ts`,
+    file: `${client}/connect-options.ts`,
     before: 'signed: options.signedSubmissions ?? createSignedSubmissions()',
     after: 'signed: createSignedSubmissions()',
     tests: [`${client}/run/run.test.ts`],

@@ -13,7 +13,8 @@ export type {
 export type { ApprovalInput, ContractInput, SubmitOptions } from './calls/request.ts';
 export { createSignedSubmissions, type SignedSubmission, type SignedSubmissions } from './calls/signed.ts';
 export { type AgentKey, openSshAgentKey } from './calls/ssh-agent.ts';
-export { type ConnectOptions, connect, type FetchedReceipt, type GateClient } from './client.ts';
+export { connect, type FetchedReceipt, type GateClient } from './client.ts';
+export type { ConnectOptions } from './connect-options.ts';
 export type { RunHandlers } from './run/receiver.ts';
 export type { FollowOptions, RunOptions, RunResult } from './run/run.ts';
 export type { TerminalClaim, TerminalInput, TerminalSize } from './run/terminal.ts';

@@ -9,7 +9,8 @@ import { freePort } from '@csc-fleet/test-kit/free-port';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { createSignedSubmissions } from '../calls/signed.ts';
 import type { GateClient } from '../client.ts';
-import { type ConnectOptions, connect } from '../client.ts';
+import { connect } from '../client.ts';
+import type { ConnectOptions } from '../connect-options.ts';
 import { retrying } from '../connection/reconnect.ts';
 import type { ExecutionEvent } from '../stream/items.ts';
 

@@ -8,7 +8,8 @@ import {
 } from '@csc-fleet/common/crypto';
 import type { SubmissionSigner } from '@csc-fleet/common/evidence';
 import { selfSigned, tokenAudience } from '@csc-fleet/common/oidc';
-import { type ConnectOptions, connect, type GateClient } from '../client.ts';
+import { connect, type GateClient } from '../client.ts';
+import type { ConnectOptions } from '../connect-options.ts';
 import type { TokenSource } from './sources.ts';
 
 /** Who is to be identified by a token, and where. */
