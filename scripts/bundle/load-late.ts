@@ -8,14 +8,18 @@ import { basename } from 'node:path';
 export const banner =
   "const $url=require('node:url').pathToFileURL(__filename).href,$dirname=__dirname+'/build/src';";
 
-const late = 'const $late=name=>{let made;return new Proxy({},{get:(_,key)=>(made??=require(name))[key]})};';
+const late =
+  'const $late=name=>{let made;return new Proxy({},{get:(_,key)=>(made??=require(name))[key]})},' +
+  '$whole=module=>({__proto__:module,default:module});';
 // As esbuild writes what a module of Node's is imported by.
 const isLate =
-  /(?<== ?)require\("node:(?:child_process|crypto|dns\/promises|fs\/promises|https?|module|net|sqlite|stream|timers\/promises|tls|zlib)"\)/g;
+  /(?<== ?)require\("node:(?:child_process|crypto|dns\/promises|fs\/promises|https?|module|net|os|sqlite|stream|timers\/promises|tls|zlib)"\)/g;
+// As it writes one that is imported whole, or by its default: what the call gives is a copy of a module of a hundred members.
+const isCopied = /(?<== ?)[\w$]+\((require\("node:\w+"\)), ?1\)/g;
 
 /**
  * Node's own modules take 1 to 10 ms each, and what is asked of a command is mostly answered without half of them: the bundles of a
- * folder load them by the first use of something in them. Not `services`, which use them all, and often. Throws where no bundle has
+ * folder load them by the first use of something in them, and copy none. Not `services`, which use them all, and often. Throws where no bundle has
  * any.
  */
 export function loadLate(folder: string, services: readonly string[]): void {
@@ -23,7 +27,8 @@ export function loadLate(folder: string, services: readonly string[]): void {
   for (const file of readdirSync(folder).filter((name) => name.endsWith('.cjs'))) {
     if (services.includes(basename(file, '.cjs'))) continue;
     const text = readFileSync(`${folder}/${file}`, 'utf8');
-    const lazy = text.replace(isLate, (call) => call.replace('require', '$late'));
+    const whole = text.replace(isCopied, (_, module: string) => `$whole(${module})`);
+    const lazy = whole.replace(isLate, (call) => call.replace('require', '$late'));
     if (lazy === text) continue;
     if (!lazy.includes(banner)) throw new Error(`${file} does not have its banner`);
     // In its place behind "use strict" and a line for the system.

@@ -75,11 +75,11 @@ function hostOf(address: string): string | undefined {
   return isIP(host) === family && Number(port) <= 65_535 ? host : undefined;
 }
 
-const loopback = new BlockList();
-loopback.addSubnet('127.0.0.0', 8, 'ipv4');
-loopback.addAddress('::1', 'ipv6');
-
+// Made when it is asked: a program that reads no config is not to load node:net for it.
 function staysOnHost(address: string): boolean {
+  const loopback = new BlockList();
+  loopback.addSubnet('127.0.0.0', 8, 'ipv4');
+  loopback.addAddress('::1', 'ipv6');
   const host = hostOf(address);
   // What is no address at all is another fault.
   return host === undefined || loopback.check(host, isIP(host) === 6 ? 'ipv6' : 'ipv4');

@@ -1,4 +1,3 @@
-import { arch } from 'node:process';
 import { sha256Hex } from '@csc-fleet/common/encoding';
 import { CscError, type Fault, formatFaults, orThrow } from '@csc-fleet/common/errors';
 import { readBoundedFile } from '@csc-fleet/common/files';
@@ -28,6 +27,7 @@ export interface SeccompOptions {
   readonly profileFile?: string;
 }
 
+const { arch } = process;
 const maxProfileBytes = 1024 * 1024;
 const architectures: Readonly<Record<string, Architecture>> = { x64: 'x86_64', arm64: 'aarch64' };
 const architectureNames = { x86_64: 'SCMP_ARCH_X86_64', aarch64: 'SCMP_ARCH_AARCH64' } as const;
