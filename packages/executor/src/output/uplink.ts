@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { CscError, isCscError } from '@csc-fleet/common/errors';
 import { logPieceBytes } from '@csc-fleet/common/output-log';
-import { firstToRing, Signal } from '@csc-fleet/common/service';
+import { Signal } from '@csc-fleet/common/service';
 import type { ReadableLog } from './read-log.ts';
 
 /** Where output logs go: the gate, in this process or behind gRPC. */
@@ -13,7 +13,7 @@ export interface OutputSink {
    * way; they are taken in order. The memory of `frames` is the caller's again as soon as this returns.
    */
   append(executionId: string, logOffset: number, frames: Uint8Array): Promise<number>;
-  /** What to wait for before the next `append`: the way to the gate is full. Undefined, or absent: it is not. */
+  /** What to wait for before the next `append`: the way to the gate is full. Never rejects. Undefined, or absent: it is not. */
   room?(executionId: string): Promise<void> | undefined;
   /** This log's upload is over, for good or for now. */
   finish?(executionId: string): void;
@@ -66,8 +66,11 @@ class Push {
   readonly #sink: OutputSink;
   readonly #signal: AbortSignal;
   readonly #onProgress: () => void;
-  readonly #failed = new Signal();
-  readonly #progress = new Signal();
+  /** Rung by all that may be waited for. */
+  readonly #bell = new Signal();
+  readonly #over = new AbortController();
+  /** The log is listened to: once, however often something else rings. */
+  #isListening = false;
   readonly #onAbort = () => this.#fail(this.#signal.reason);
   /** What is read of the log, until it is sent. */
   #memory: Buffer | undefined;
@@ -122,13 +125,7 @@ class Push {
     this.#throwFailure();
     const { executionId } = this.#log;
     const room = this.#sink.room?.(executionId);
-    if (room !== undefined) {
-      await firstToRing(
-        () => room,
-        (abort) => this.#failed.wait(abort),
-      );
-      this.#throwFailure();
-    }
+    if (room !== undefined) await this.#until(room);
     this.#memory ??= Buffer.allocUnsafeSlow(chunk);
     const frames = await this.#log.read(this.#sent, chunk, this.#memory);
     this.#throwFailure();
@@ -144,15 +141,35 @@ class Push {
   /** Until there is something to do. */
   async wait(): Promise<void> {
     this.#throwFailure();
-    await firstToRing(
-      (abort) => this.#progress.wait(abort),
-      (abort) => this.#log.changed(abort),
-    );
+    this.#listen();
+    await this.#bell.wait();
     this.#throwFailure();
+  }
+
+  #listen(): void {
+    if (this.#isListening) return;
+    this.#isListening = true;
+    void this.#log.changed(this.#over.signal).then(() => {
+      this.#isListening = false;
+      this.#bell.ring();
+    });
+  }
+
+  async #until(room: Promise<void>): Promise<void> {
+    let isRoom = false;
+    void room.then(() => {
+      isRoom = true;
+      this.#bell.ring();
+    });
+    while (!isRoom) {
+      await this.#bell.wait();
+      this.#throwFailure();
+    }
   }
 
   end(): void {
     this.#signal.removeEventListener('abort', this.#onAbort);
+    this.#over.abort(isOver);
     this.#sink.finish?.(this.#log.executionId);
   }
 
@@ -162,7 +179,7 @@ class Push {
         if (this.#committed !== undefined && !(committed <= this.#sent)) return this.#fail(unbelievable());
         this.#committed = Math.max(this.held, committed);
         this.#onProgress();
-        this.#progress.ring();
+        this.#bell.ring();
       },
       (error: unknown) => this.#fail(error),
     );
@@ -170,14 +187,16 @@ class Push {
 
   #fail(error: unknown): void {
     this.#failure ??= { error };
-    this.#failed.ring();
-    this.#progress.ring();
+    this.#bell.ring();
   }
 
   #throwFailure(): void {
     if (this.#failure !== undefined) throw this.#failure.error;
   }
 }
+
+// Without a reason it would make an error with its stack.
+const isOver = 'the upload is over';
 
 function unbelievable(): CscError {
   return new CscError('GATE_UNREACHABLE', 'the gate says that it holds more of the output than it was sent');
