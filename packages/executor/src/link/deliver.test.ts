@@ -12,7 +12,7 @@ import { CollectingSink } from '@csc-fleet/test-kit/executor/scripted-gate';
 import { openWorkbench, type Workbench } from '@csc-fleet/test-kit/executor/workbench';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import type { OwnersWord } from '../admission/owners.ts';
-import { journalFile, openSqliteJournal } from '../journal/index.ts';
+import { type Journal, journalFile, openSqliteJournal } from '../journal/index.ts';
 import { checkReceiptLog, readUntaken } from '../log-watch/index.ts';
 import { giveUpReceipt } from '../service/give-up.ts';
 import { owedLimits } from './deliver.ts';
@@ -48,6 +48,32 @@ describe('delivery', () => {
     expect(bench.gate.all('hello').at(-1)?.executionIds).toEqual([]);
     const sent = bench.gate.all('receipt', executionId).map(({ receiptJson }) => receiptJson.toString());
     expect(new Set(sent).size).toBe(1);
+  });
+
+  it('reads a receipt from the journal for those connections alone that come after it', async () => {
+    const read: string[] = [];
+    const wrapJournal = (journal: Journal): Journal => ({
+      ...journal,
+      receiptOf: (executionId) => {
+        read.push(executionId);
+        return journal.receiptOf(executionId);
+      },
+    });
+    const own = await openWorkbench({ wrapJournal });
+    try {
+      own.gate.acknowledges = false;
+      const executionId = own.gate.offer(makeContract(own.workspace, [{ argv: ['true'] }]), own.policy);
+      const receipt = await own.gate.receipt(executionId);
+      expect(read).toEqual([]);
+      own.gate.disconnect();
+      own.gate.connect(own.executor);
+      expect(read).toEqual([executionId]);
+      const [first, again] = own.gate.all('receipt', executionId);
+      expect(again).toEqual(first);
+      expect(receipt).toMatchObject({ status: 'success' });
+    } finally {
+      await own.close();
+    }
   });
 
   it('says once what the gate was brought and does not take, though it was there, until it does or its operator takes it back', async () => {

@@ -98,7 +98,7 @@ export class Deliveries {
     if (receipt.outputLogLength > 0) this.#backlog.add(this.#toBacklog(receipt), output);
     // A full disk leaves a file with nothing in it.
     else void output.close().catch(() => undefined);
-    this.#sayNext();
+    this.#sayNext(finished);
   }
 
   /** What is owed of an execution belongs here in a trace: how long it takes from now is told of that. */
@@ -183,14 +183,17 @@ export class Deliveries {
     return { executionId, open: () => this.#host.spools.reopen(executionId, outputLogLength) };
   }
 
-  // Each once a connection.
-  #sayNext(): void {
+  // Each once a connection. What was signed just now is at hand; what waits for its turn is not kept in memory for that.
+  #sayNext(atHand?: FinishedExecution): void {
     if (!this.#outbox.hasRoom) return;
     for (const receipt of this.#owed.values()) {
       if (this.#said.has(receipt.executionId)) continue;
       this.#said.add(receipt.executionId);
       this.#brought.add(receipt.executionId);
-      this.#say(receipt);
+      this.#say(
+        receipt,
+        receipt.executionId === atHand?.executionId ? atHand : this.#read(receipt.executionId),
+      );
       if (!this.#outbox.hasRoom) return;
     }
   }
@@ -209,11 +212,13 @@ export class Deliveries {
     this.#sayNext();
   }
 
-  #say({ executionId, outputLogLength, signedLogLength }: OwedReceipt): void {
-    const texts = this.#read(executionId);
+  #say(
+    { executionId, outputLogLength, signedLogLength }: OwedReceipt,
+    texts: ReceiptTexts | undefined,
+  ): void {
     if (texts === undefined) return;
-    const receiptJson = Buffer.from(texts.receiptJson);
-    const originalJson = Buffer.from(texts.originalJson ?? []);
+    const receiptJson = asBuffer(texts.receiptJson);
+    const originalJson = asBuffer(texts.originalJson ?? new Uint8Array());
     const value = { executionId, receiptJson, originalJson, outputLogLength, signedLogLength };
     this.#outbox.post({ $case: 'receipt', value });
   }
@@ -245,6 +250,10 @@ export class Deliveries {
     await this.#backlog.drop(executionId);
     await this.#host.spools.remove(executionId);
   }
+}
+
+function asBuffer({ buffer, byteOffset, byteLength }: Uint8Array): Buffer {
+  return Buffer.from(buffer, byteOffset, byteLength);
 }
 
 /** What is remembered of a receipt while it is owed. */
