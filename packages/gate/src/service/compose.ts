@@ -1,49 +1,30 @@
 import { existsSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
-import type { DualControl } from '@csc-fleet/common/approval';
 import type { Signer } from '@csc-fleet/common/crypto';
-import { type Clock, systemClock, toTimestamp } from '@csc-fleet/common/encoding';
-import type { CscError } from '@csc-fleet/common/errors';
-import { parseIdentity } from '@csc-fleet/common/identity';
-import { createIssuerKeys } from '@csc-fleet/common/issuer-keys';
 import {
   ExecutionState,
   type ProveReceiptsRequest,
   ProveReceiptsResponse,
   SubmitRequest,
   type SubmitResponse,
-  type Validity,
 } from '@csc-fleet/common/messages';
-import { type Bindings, checkBindings, type PolicySet } from '@csc-fleet/common/policy';
-import type { LogFields, LogMessage } from '@csc-fleet/common/service';
-import { fromStoredTrace, type Tracing, tracedNow, traceIdOf } from '@csc-fleet/common/tracing';
-import type { Meter } from '@opentelemetry/api';
-import { ApprovalDesk } from '../approval/desk.ts';
-import type { ReviewPorts } from '../approval/review.ts';
+import { checkBindings } from '@csc-fleet/common/policy';
+import { fromStoredTrace, traceIdOf } from '@csc-fleet/common/tracing';
 import { auditOwners } from '../audit/owners-changes.ts';
 import { readAudit } from '../audit/read-audit.ts';
 import type { LiveExecution } from '../execution/execution.ts';
-import { Executions, type Principal } from '../execution/executions.ts';
-import { Finisher } from '../execution/finisher.ts';
+import type { Principal } from '../execution/executions.ts';
 import { checkAdmin, checkAuditReader } from '../execution/readers.ts';
 import { isTerminal, toDecision } from '../execution/row.ts';
 import { wantsBinding } from '../execution/submission-of.ts';
 import { Connection } from '../link/connection.ts';
-import { ExecutorKeys } from '../link/executor-keys.ts';
-import { listExecutors, Roster } from '../link/roster.ts';
-import { TerminalRelay } from '../link/terminal-relay.ts';
-import type { Cosigning, WitnessAddress } from '../log/cosigning.ts';
-import type { LogKey } from '../log/log-key.ts';
-import type { ReceiptLog } from '../log/receipt-log.ts';
+import { listExecutors } from '../link/roster.ts';
 import { OutputIntake } from '../output/intake.ts';
-import { OutputStore } from '../output/output-store.ts';
 import { encodeItem, itemField } from '../output/reader.ts';
-import { createOwners, type Owners } from '../owners/index.ts';
 import { follow, giveOutput, watch } from '../read/follow.ts';
 import { getExecution, getKeys, getReceipt, listExecutions } from '../read/look-up.ts';
 import { listProfiles } from '../read/profiles.ts';
 import { getStatus } from '../read/status.ts';
-import { Retention, type RetentionLimits } from '../retention/retention.ts';
 import type { GateHealth } from '../rpc/health-service.ts';
 import type { LinkDoor, OutputDoor, PolicyDoor, ReceiptDoor } from '../rpc/link-service.ts';
 import {
@@ -54,83 +35,16 @@ import {
   type GateMethods,
   withBounds,
 } from '../rpc/methods.ts';
-import { Absences } from '../schedule/absences.ts';
 import { cancel } from '../schedule/cancel.ts';
-import { createMint, type Mint } from '../schedule/mint.ts';
 import { resolve } from '../schedule/resolve.ts';
-import { Scheduler } from '../schedule/scheduler.ts';
 import { startSweeping } from '../schedule/sweep.ts';
-import type { Store, StoreWatcher } from '../store/store.ts';
 import { bind } from '../submit/bind.ts';
-import { ContractMemo } from '../submit/contract-memo.ts';
-import { SubmissionRates } from '../submit/rates.ts';
 import { reconsider } from '../submit/reconsider.ts';
 import { check, submit } from '../submit.ts';
-import { createGateTelemetry, observeGate, tellingOf, timedBy } from '../telemetry/observe.ts';
-import { RunTraces } from '../telemetry/run-traces.ts';
 import type { TokenDoor } from '../traffic/token-caller.ts';
-import type { WebhookPorts, Webhooks } from '../webhooks/webhooks.ts';
-import type { GateLimits } from './config.ts';
+import { assemble, type GateDependencies, type GateOptions, type Parts, registerOwnKey } from './assemble.ts';
 
-export interface GateOptions {
-  readonly gateId: string;
-  /** The whole SPIFFE id of the gate's certificate: whose key `signer` is. */
-  readonly identity: string;
-  readonly dataDir: string;
-  /** Signs tickets, decisions and the receipts of what never ran. */
-  readonly signer: Signer;
-  readonly policies: PolicySet;
-  readonly bindings: Bindings;
-  /** What the owners say beside them. Absent: nothing is frozen or revoked, and everything may run anywhere. */
-  readonly owners?: Owners;
-  /** The published policy repository, for executors. Absent: there is none. */
-  readonly policyFiles?: PolicyDoor;
-  /** The key of its log of receipts, and where that is. Absent: it keeps none, as in a gate that is gone before. */
-  readonly log?: LogKey;
-  /** Who cosigns that log. Absent: nobody. */
-  readonly witnesses?: readonly WitnessAddress[];
-  readonly limits: GateLimits;
-  /** Absent: nothing is ever forgotten, as in a gate that is gone before. */
-  readonly retention?: RetentionLimits;
-  readonly acceptUnsignedApprovals: boolean;
-  readonly keepDeniedContracts: boolean;
-  /** Whether a request without a signed submission is refused here, whatever hosts ask for. */
-  readonly requireSignedSubmissions: boolean;
-  /** What a contract's dual_control_required comes to. */
-  readonly dualControl: DualControl;
-  readonly executorLostAfterSec: number;
-  readonly heartbeatIntervalSec: number;
-  readonly decisionTtlSec: number;
-}
-
-export interface GateDependencies {
-  /** Where it keeps what it must still know. Absent: a database in `dataDir`. */
-  readonly store?: Store;
-  readonly clock?: Clock;
-  /** Milliseconds of a clock that never jumps. Default: the system's. */
-  readonly monotonicMs?: () => number;
-  /** Told of errors that no caller waits for; may hold what a caller must not see. Default: they are dropped. */
-  readonly onError?: (error: unknown) => void;
-  /**
-   * Told where the store has failed in a way that no later write gets over; a full disk is none. End the process: what
-   * was open goes on from the disk when it is started again. Default: nothing.
-   */
-  readonly onStoreLost?: (error: CscError) => void;
-  /** When the gate's own certificate counts, for its status. Absent: it has none. */
-  readonly certificate?: () => Validity | undefined;
-  /** What its owner should look at, for its status. Absent: nothing. */
-  readonly warnings?: () => readonly string[];
-  /** Where its traces go. Absent: nothing is traced; what clients say of theirs goes on to hosts all the same. */
-  readonly tracing?: Tracing | undefined;
-  /** Where its metrics go. Absent: nothing is measured. */
-  readonly meter?: Meter | undefined;
-  /** Who is told of approvals. Absent: nobody. */
-  readonly openWebhooks?: ((ports: WebhookPorts) => Webhooks) | undefined;
-  /** Told of what an operator may want to know. Default: dropped. */
-  readonly onNotice?: (message: LogMessage<'info'>, details: LogFields) => void;
-  /** Told of what its owner may want to do something about. Default: dropped. */
-  readonly onWarning?: (message: LogMessage<'warn'>, details: LogFields) => void;
-}
+export type { GateDependencies, GateOptions } from './assemble.ts';
 
 /**
  * A gate without a network: the methods of its service, and the doors that executors come in by. server.ts puts gRPC
@@ -267,8 +181,6 @@ async function loseIfRestored({ dataDir, finisher }: Parts, open: readonly LiveE
   rmSync(mark);
 }
 
-type Parts = Awaited<ReturnType<typeof assemble>>;
-
 function toMethods(parts: Parts) {
   const { executions, keys } = parts;
   // Most gates are never asked, and that of csc run has none.
@@ -341,207 +253,4 @@ function toApprovals({ desk }: Parts): ApprovalMethods {
     get: ({ principal, request }) => desk.get(principal, request.executionId),
     review: ({ principal, request }) => desk.review(principal, request),
   };
-}
-
-async function assemble(options: GateOptions, dependencies: GateDependencies) {
-  const { clock = systemClock, monotonicMs = () => performance.now() } = dependencies;
-  const {
-    onError = () => undefined,
-    onNotice = () => undefined,
-    onWarning = () => undefined,
-    onStoreLost = () => undefined,
-  } = dependencies;
-  const { dataDir, limits } = options;
-  // For its status, as long as it lasts.
-  const troubles: string[] = [];
-  const watcher: StoreWatcher = {
-    onLost: onStoreLost,
-    onTrouble: (error) => {
-      troubles.push(error.message);
-      onError(error);
-    },
-    onRecovered: () => {
-      troubles.length = 0;
-      onNotice('the store takes writes again', { data_dir: dataDir });
-    },
-  };
-  const store = dependencies.store ?? (await openOnDisk(dataDir, watcher));
-  // Before anything is written: it may know of numbers that this store has forgotten.
-  const log = await openLog(options, store, onError);
-  const cosigning = await openCosigning(options, log, onWarning, clock);
-  // Of a gate that is none, no submission is for it.
-  const trustDomain = parseIdentity(options.identity)?.trustDomain ?? '';
-  const { policies, bindings } = options;
-  const { owners = createOwners({ policies, bindings }) } = options;
-  const { tracing } = dependencies;
-  const traces = tracing === undefined ? undefined : new RunTraces(tracing);
-  const told = { onError, onNotice, onWarning };
-  const issuerKeys = createIssuerKeys({ clock });
-  const base = { ...options, ...told, owners, trustDomain, issuerKeys, clock, monotonicMs, store, tracing };
-  const output = new OutputStore(join(dataDir, 'output'));
-  const { meter } = dependencies;
-  const telemetry = meter === undefined ? undefined : createGateTelemetry(meter, monotonicMs);
-  const timed = timedBy(telemetry);
-  const saw = (execution: LiveExecution): void => {
-    telemetry?.runs.saw(execution);
-    traces?.saw(execution);
-    desk.saw(execution);
-    webhooks?.saw(execution);
-  };
-  const created = (execution: LiveExecution): void => {
-    telemetry?.runs.created(execution);
-    traces?.saw(execution);
-    desk.saw(execution);
-    webhooks?.saw(execution);
-  };
-  const storedBytesPerDay = (principal: string): number =>
-    Math.min(limits.storedBytesPerDay, owners.limitsOf(principal).storedBytesPerDay);
-  const executions = new Executions(
-    store,
-    (execution) => {
-      output.wake(execution.id);
-      scheduler.count(execution);
-      saw(execution);
-    },
-    storedBytesPerDay,
-    created,
-  );
-  const finisher = new Finisher({ ...base, executions });
-  const minting = createMint(base);
-  const mint: Mint = (row, seat) => {
-    const facts = { 'csc.execution.id': row.execution_id, 'csc.executor.id': seat.peer.name };
-    const parent = fromStoredTrace(row.trace_context);
-    return timed('mint', () =>
-      tracedNow(tracing, 'csc.gate.mint', { parent, facts }, () => minting(row, seat)),
-    );
-  };
-  const scheduler: Scheduler = new Scheduler({ ...base, executions, finisher, mint });
-  const webhooks = dependencies.openWebhooks?.({
-    ...base,
-    ended: (outcome) => telemetry?.told.add('csc_webhooks_total', { outcome }),
-  });
-  const reviewed: ReviewPorts['reviewed'] = (verdict, execution, by) => {
-    telemetry?.told.add('csc_approvals_total', { verdict });
-    webhooks?.reviewed(execution, { verdict, ...by });
-  };
-  const reviewing = { finisher, scheduler, storedBytesPerDay, reviewed };
-  const desk: ApprovalDesk = new ApprovalDesk({ ...base, ...reviewing, executions });
-  const absences = new Absences({ ...base, peers: scheduler.peers });
-  const rates = new SubmissionRates(owners, monotonicMs);
-  await registerOwnKey(options, store, clock);
-  const keys = await ExecutorKeys.load({ store, clock, maxPerExecutor: limits.executorKeys });
-  const known = telemetry === undefined ? [] : await store.executors(mostKnownExecutors);
-  const storeWritable = (): boolean => troubles.length === 0;
-  const facts = { scheduler, owners, known, storeWritable, log, cosigning, now: () => clock.now() };
-  const came = telemetry === undefined ? undefined : observeGate(telemetry, facts);
-  const roster = came === undefined ? new Roster(base) : tellingOf(new Roster(base), came);
-  const relay = new TerminalRelay({ executions, scheduler });
-  const retainer = new Retention({ ...base, output, retention: options.retention ?? keepAll });
-  const contracts = new ContractMemo();
-  const startedAt = clock.now();
-  const { certificate } = dependencies;
-  const otherLog = () => options.log && describeOtherLog(options.log, owners.log()?.vkey);
-  const warnings = () => [
-    ...troubles,
-    ...logTroubles(log, cosigning, otherLog()),
-    ...(dependencies.warnings?.() ?? []),
-  ];
-  return {
-    ...base,
-    ...{
-      output,
-      executions,
-      finisher,
-      mint,
-      scheduler,
-      absences,
-      desk,
-      webhooks,
-      rates,
-      storedBytesPerDay,
-      contracts,
-      log,
-      cosigning,
-      otherLog,
-      keys,
-      roster,
-      relay,
-      retainer,
-      startedAt,
-      certificate,
-      warnings,
-      telemetry,
-      traces,
-      timed,
-      storeWritable,
-    },
-  };
-}
-
-// Its key was lost or replaced, or theirs is not published yet; those who refuse its receipts for it do not ask its owner.
-function describeOtherLog(own: LogKey, named: string | undefined): string | undefined {
-  if (named === undefined || named === own.vkey) return undefined;
-  return `the log of receipts is that of ${own.vkey}, and the owners’ log.yaml names ${named}: who goes by it refuses this gate’s receipts; publish this key there, or bring back log/ of the data directory`;
-}
-
-// Who demands the log waits meanwhile, and sees no reason here.
-function logTroubles(
-  log: ReceiptLog | undefined,
-  cosigning: Cosigning | undefined,
-  other: string | undefined,
-): string[] {
-  const { trouble } = log ?? {};
-  return [
-    ...(other === undefined ? [] : [other]),
-    ...(trouble === undefined ? [] : [`the log of receipts takes nothing in: ${trouble}`]),
-    ...(cosigning?.failing ?? []).map(
-      ({ name, why }) => `the witness ${name} does not cosign the log: ${why}`,
-    ),
-  ];
-}
-
-async function openLog(
-  { log: key }: GateOptions,
-  store: Store,
-  onError: (error: unknown) => void,
-): Promise<ReceiptLog | undefined> {
-  if (key === undefined) return undefined;
-  const { ReceiptLog } = await import('../log/receipt-log.ts');
-  return ReceiptLog.open({ ...key, store, onError });
-}
-
-async function openCosigning(
-  { witnesses = [] }: GateOptions,
-  log: ReceiptLog | undefined,
-  onWarning: (message: LogMessage<'warn'>, details: LogFields) => void,
-  clock: Clock,
-): Promise<Cosigning | undefined> {
-  if (log === undefined || witnesses.length === 0) return undefined;
-  const { Cosigning } = await import('../log/cosigning.ts');
-  return new Cosigning({ log, witnesses, onWarning, clock });
-}
-
-// Loaded by gates that have a database alone, with SQLite and what writes its queries.
-async function openOnDisk(dataDir: string, watcher: StoreWatcher): Promise<Store> {
-  return (await import('../store/store.ts')).openStore(join(dataDir, 'gate.db'), watcher);
-}
-
-const mostKnownExecutors = 1000;
-
-const keepAll: RetentionLimits = {
-  maxAgeDays: 100_000,
-  maxBytes: Number.MAX_SAFE_INTEGER,
-  receiptsDays: 100_000,
-};
-
-// Kept with the executors' keys, so that what an older key of this gate signed still verifies.
-async function registerOwnKey(
-  { identity: owner, signer }: Pick<GateOptions, 'identity' | 'signer'>,
-  store: Store,
-  clock: Clock,
-): Promise<void> {
-  const known = await store.keys();
-  if (known.some((row) => row.key_id === signer.keyId)) return;
-  const since = toTimestamp(clock.now());
-  await store.addKey({ key_id: signer.keyId, public_key: signer.publicKey, owner, since });
 }
