@@ -61,9 +61,9 @@ function startAgain() {
   process.execve?.(process.execPath, args, { ...heap, ...process.env });
 }
 
-// What a run needs lives long enough at a gate to leave the young space. Left to itself V8 lets it pile up to several times of what
-// is in use before it collects: after 10,000 runs a third of the gate's memory is nobody's. It collects at half more.
-if (process.argv[2] === 'gate') require('node:v8').setFlagsFromString('--heap-growing-percent=50');
+// What a run needs lives long enough to leave the young space. Left to itself V8 lets it pile up to several times of what is in use
+// before it collects: after 10,000 runs a third of a gate's memory is nobody's. It collects at half more.
+if (flagsAtStart !== undefined) require('node:v8').setFlagsFromString('--heap-growing-percent=50');
 
 // Code compiled under other flags is no code to V8, and that of Node's own modules is under none: a flag is set once all is loaded, and
 // taken back before what was compiled is kept.

@@ -110,7 +110,7 @@ export class Doorway {
     this.#open += 1;
     origin.open += 1;
     origin.silent.add(visitor);
-    socket.once('close', () => this.#leave(visitor, origin));
+    socket.on('close', () => this.#leave(visitor, origin));
     socket.once('readable', () => this.#hear(visitor, origin));
     // Who has been silent longest is least likely to mean it: an honest client speaks at once.
     if (origin.silent.size > this.#limits.silentPerAddress) {

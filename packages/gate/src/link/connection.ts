@@ -12,7 +12,7 @@ import {
 import type { Identity } from '@csc-fleet/common/rpc';
 import type { LogFields, LogMessage } from '@csc-fleet/common/service';
 import { checkBounds, linkBounds, requestInvalid } from '../bounds/index.ts';
-import { Peer } from '../schedule/peers.ts';
+import { Peer, type PeerWay } from '../schedule/peers.ts';
 import type { Scheduler } from '../schedule/scheduler.ts';
 import { patiently } from '../store/store-error.ts';
 import { type ChainHeadPorts, takeChainHead, takeHello } from './chain-heads.ts';
@@ -84,8 +84,8 @@ export class Connection implements ExecutorConnection {
   readonly #gone = new AbortController();
   /** What came over it and did not count. */
   readonly #uncounted = new Uncounted();
-  /** Receipts that are being taken, by execution. */
-  readonly #receiving = new Map<string, number>();
+  /** Receipts that are being taken, by execution. Undefined: none came yet. */
+  #receiving: Map<string, number> | undefined;
   #asking = false;
   /** Hung up: nothing that came behind the message that was wrong counts. */
   #isOver = false;
@@ -232,7 +232,7 @@ export class Connection implements ExecutorConnection {
   async #hello(hello: Hello): Promise<void> {
     if (this.#peer !== undefined)
       throw requestInvalid('hello', 'was said already: it is the first message, and no other');
-    const { executor, send } = this.#remote;
+    const { executor } = this.#remote;
     const { gateId, keys, scheduler, roster, heartbeatIntervalSec, onNotice } = this.#ports;
     checkLabels(hello, this.#remote.labels);
     await this.#inLine(() => keys.register(executor.uri, hello));
@@ -243,7 +243,7 @@ export class Connection implements ExecutorConnection {
     const wentBack = newestHead !== undefined;
     if (this.#gone.signal.aborted) return;
     checkAlone(scheduler, executor, hello);
-    const peer = new Peer(executor, hello, { send, ask: () => this.#askPeer() });
+    const peer = new Peer(executor, hello, this.#wayTo());
     peer.wentBack = wentBack;
     this.#heardOfTime(peer, hello.sentAt);
     this.#heardOfDisk(peer, hello.shortage);
@@ -291,10 +291,12 @@ export class Connection implements ExecutorConnection {
     const { executor, send } = this.#remote;
     const gone = this.#gone.signal;
     const { executionId } = receipt;
-    const waiting = this.#receiving.get(executionId) ?? 0;
+    this.#receiving ??= new Map();
+    const receiving = this.#receiving;
+    const waiting = receiving.get(executionId) ?? 0;
     // Each is kept while it waits for output, and one would do.
     if (waiting >= maxWaiting) return;
-    this.#receiving.set(executionId, waiting + 1);
+    receiving.set(executionId, waiting + 1);
     try {
       if (!(await patiently(() => takeReceipt(this.#ports, executor, receipt, gone), gone))) return;
       peer.assigned.delete(executionId);
@@ -305,10 +307,15 @@ export class Connection implements ExecutorConnection {
       if (isCscError(error, 'STORE_UNAVAILABLE')) this.#failed(error);
       else this.#uncounted.add(notCounted(executor, executionId, error), this.#ports.onError);
     } finally {
-      const left = (this.#receiving.get(executionId) ?? 1) - 1;
-      if (left === 0) this.#receiving.delete(executionId);
-      else this.#receiving.set(executionId, left);
+      const left = (receiving.get(executionId) ?? 1) - 1;
+      if (left === 0) receiving.delete(executionId);
+      else receiving.set(executionId, left);
     }
+  }
+
+  // Made apart: a function that is kept keeps all that is around it, and in `#hello` that is the whole message.
+  #wayTo(): PeerWay {
+    return { send: this.#remote.send, ask: () => this.#askPeer() };
   }
 
   // What it had said before is taken first.

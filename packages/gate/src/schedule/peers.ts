@@ -57,8 +57,8 @@ export class Peer {
   readonly confirms: boolean;
   /** Whether it knows submissions that are signed with the key of a token. */
   readonly takesTokens: boolean;
-  /** Of executions that are being written down, the numbers of the offers of them that it has already. */
-  readonly #ahead = new Map<string, number>();
+  /** Of executions that are being written down, the numbers of the offers of them that it has already. Undefined: none yet. */
+  #ahead: Map<string, number> | undefined;
   #offers = 0;
   /** Offers that it has left without an answer for too long: it gets no others before it gives one. */
   readonly unanswered: Set<string> = new Taken(() => this.#onFreer());
@@ -88,7 +88,8 @@ export class Peer {
     this.labels = hello.labels;
     this.slots = Math.max(0, hello.slots);
     this.executionMode = hello.executionMode;
-    this.receiptKey = { keyId: hello.receiptKeyId, publicKey: hello.receiptPublicKey };
+    // A copy: that of the message lies in a piece of memory with others, and would keep all of it.
+    this.receiptKey = { keyId: hello.receiptKeyId, publicKey: new Uint8Array(hello.receiptPublicKey) };
     this.epoch = hello.epoch;
     this.confirms = hello.confirms ?? false;
     this.takesTokens = hello.takesTokens ?? false;
@@ -178,15 +179,16 @@ export class Peer {
   /** Sends an offer that is yet to be written down; `confirm` must follow. */
   offerAhead(offer: Offer): void {
     this.#offers += 1;
+    this.#ahead ??= new Map();
     this.#ahead.set(offer.executionId, this.#offers);
     this.send({ $case: 'offer', value: { ...offer, number: this.#offers } });
   }
 
   /** Says of an offer that was sent ahead whether it is written down. False where none was: nothing is sent. */
   confirm(executionId: string, is: 'written' | 'void'): boolean {
-    const number = this.#ahead.get(executionId);
+    const number = this.#ahead?.get(executionId);
     if (number === undefined) return false;
-    this.#ahead.delete(executionId);
+    this.#ahead?.delete(executionId);
     this.send({ $case: 'confirm', value: { number, void: is === 'void' } });
     return true;
   }

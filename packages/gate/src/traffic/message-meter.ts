@@ -17,7 +17,6 @@ export class MessageMeter {
   wholeBytes = 0;
   /** True once a message came compressed. */
   compressed = false;
-  readonly #prefix = Buffer.alloc(prefixBytes);
   readonly #untilEnd: boolean;
   #prefixHave = 0;
   #missing = 0;
@@ -52,15 +51,22 @@ export class MessageMeter {
   }
 
   #takePrefix(chunk: Buffer, at: number): number {
-    const copied = chunk.copy(this.#prefix, this.#prefixHave, at, at + prefixBytes - this.#prefixHave);
-    this.#prefixHave += copied;
-    if (this.#prefixHave < prefixBytes) return copied;
-    this.compressed ||= this.#prefix[0] !== 0;
-    this.#length = this.#prefix.readUInt32BE(1);
+    const taken = Math.min(prefixBytes - this.#prefixHave, chunk.length - at);
+    for (let next = at; next < at + taken; next++) this.#takePrefixByte(chunk[next] ?? 0);
+    if (this.#prefixHave < prefixBytes) return taken;
     this.announced = this.#untilEnd ? this.announced + this.#length : this.#length;
     this.#missing = this.#length;
     if (this.#missing === 0) this.#finish();
-    return copied;
+    return taken;
+  }
+
+  // Not kept in a Buffer: there is one of these for as long as a stream is open, and a Buffer's memory is twenty times its five bytes.
+  #takePrefixByte(byte: number): void {
+    if (this.#prefixHave === 0) {
+      this.compressed ||= byte !== 0;
+      this.#length = 0;
+    } else this.#length = this.#length * 256 + byte;
+    this.#prefixHave += 1;
   }
 
   #takeBody(chunk: Buffer, at: number): number {

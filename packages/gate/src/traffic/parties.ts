@@ -49,7 +49,7 @@ export class Parties {
     const now = performance.now();
     if (party.blockedUntil > now || party.sessions.size >= this.#limits.connections.perIdentity) return;
     party.sessions.add(session);
-    session.once('close', () => {
+    session.on('close', () => {
       party.sessions.delete(session);
       if (this.#parties.size > this.#limits.connections.total) this.#forgetIdle();
     });

@@ -51,7 +51,7 @@ export class SessionGuard {
       return;
     }
     this.#sessions.set(session, { party, streams: 0, body: 0, bytesRead: session.socket.bytesRead });
-    session.once('close', () => this.#sessions.delete(session));
+    session.on('close', () => this.#sessions.delete(session));
     const bound = (event: 'ping' | 'remoteSettings', { perSec, burst }: typeof pings): void => {
       const bucket = new TokenBucket(perSec, burst, performance.now());
       session.on(event, () => {

@@ -115,7 +115,7 @@ export class StreamGuard {
   #follow(stream: ServerHttp2Stream, session: GuardedSession, path: string, hasToken: boolean): void {
     const { party } = session;
     const leave = party.calls.enter(party.name);
-    stream.once('close', leave);
+    stream.on('close', leave);
     const { role } = party;
     // Whether the token is any good is for the interceptors to say; for anything else there must be a certificate.
     if (!(party.mayShowToken && hasToken && path.startsWith(clientServices))) this.#checkRole(party, path);
@@ -134,7 +134,7 @@ export class StreamGuard {
       this.#held[role] -= open.meter.held;
       open.meter.end();
     };
-    stream.once('end', () => {
+    stream.on('end', () => {
       open.due = Number.POSITIVE_INFINITY;
       release();
     });
@@ -142,7 +142,7 @@ export class StreamGuard {
       session.body += chunk.length;
       this.#take(open, chunk, path);
     });
-    stream.once('close', () => {
+    stream.on('close', () => {
       this.#open.delete(open);
       release();
     });
