@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import * as z from 'zod';
 import { contractSchema } from '../contract/index.ts';
-import { acceptsAsIs, acceptsMembers } from './accepts.ts';
+import { acceptsAsIs, acceptsMembers, takeAsIs } from './accepts.ts';
 import { uniqueList } from './values.ts';
 
 const leaf = fc.constantFrom<z.ZodType>(
@@ -70,6 +70,8 @@ describe('what is taken as it is', () => {
           const before = structuredClone(value);
           const result = schema.safeParse(value);
           if (acceptsMembers(schema, value)) expect(result.success).toBe(true);
+          const taken = takeAsIs(schema, value);
+          if (taken !== undefined) expect(result.success && result.data).toStrictEqual(taken);
           if (!acceptsAsIs(schema, value)) continue;
           expect(result.success && result.data).toStrictEqual(before);
           expect(value).toStrictEqual(before);
@@ -146,6 +148,10 @@ describe('what is taken as it is', () => {
       ...{ risk_class: 'low', approval_mode: 'policy_only', justification: 'a test', expected_outputs: [] },
     };
     expect(acceptsAsIs(contractSchema, contract)).toBe(true);
+    const { expected_outputs: _, ...usual } = contract;
+    const [one, other] = [takeAsIs(contractSchema, usual), takeAsIs(contractSchema, usual)];
+    expect([one, Object.keys(usual).includes('expected_outputs')]).toStrictEqual([contract, false]);
+    expect((one as typeof contract).expected_outputs).not.toBe((other as typeof contract).expected_outputs);
     expect(acceptsAsIs(contractSchema, { ...contract, commands: [command, command] })).toBe(false);
     expect(acceptsAsIs(contractSchema, { ...contract, commands: [{ ...command, pipeline: {} }] })).toBe(
       false,

@@ -21,6 +21,29 @@ export function acceptsMembers(schema: z.core.$ZodType, value: unknown): boolean
   return compiledOnce(schema, compiledOpen, compileOpen)?.(value) ?? false;
 }
 
+/**
+ * What a schema makes of a JSON value where that is the value itself, or a copy with what it has a default for, as most contracts are
+ * written; undefined where zod has the word.
+ */
+export function takeAsIs(schema: z.core.$ZodType, value: unknown): unknown {
+  if (acceptsAsIs(schema, value)) return value;
+  const filled = withDefaults(schema as z.core.$ZodTypes, value);
+  return filled !== undefined && acceptsAsIs(schema, filled) ? filled : undefined;
+}
+
+function withDefaults({ _zod: { def } }: z.core.$ZodTypes, value: unknown): object | undefined {
+  if (def.type !== 'object' || !isPlain(value)) return undefined;
+  const filled: Record<string, unknown> = { ...value };
+  let isAnother = false;
+  for (const [name, member] of Object.entries(def.shape)) {
+    const { def: own } = (member as z.core.$ZodTypes)._zod;
+    if (own.type !== 'default' || value[name] !== undefined) continue;
+    filled[name] = own.defaultValue;
+    isAnother = true;
+  }
+  return isAnother ? filled : undefined;
+}
+
 type Compile = (schema: z.core.$ZodType) => Accepts | undefined;
 type Compiled = WeakMap<z.core.$ZodType, { readonly accepts: Accepts | undefined }>;
 

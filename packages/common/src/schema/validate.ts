@@ -1,7 +1,7 @@
 import type * as z from 'zod';
 import { type Encodable, type JsonValue, parseStrictJson } from '../encoding/index.ts';
 import { type Fault, faulty, type Parsed, parsed, quoteBriefly, zodFaults } from '../errors/index.ts';
-import { acceptsAsIs } from './accepts.ts';
+import { takeAsIs } from './accepts.ts';
 
 const maxFaults = 100;
 
@@ -10,7 +10,8 @@ const maxFaults = 100;
  * 100) in plain words.
  */
 export function validate<T extends z.ZodType>(schema: T, value: Encodable): Parsed<z.output<T>> {
-  if (acceptsAsIs(schema, value)) return parsed(value as z.output<T>);
+  const taken = takeAsIs(schema, value);
+  if (taken !== undefined) return parsed(taken as z.output<T>);
   try {
     const result = schema.safeParse(value, { error: describeIssue });
     return result.success ? parsed(result.data) : { ok: false, faults: bounded(zodFaults(result.error)) };
