@@ -1365,10 +1365,18 @@ const host: readonly Mutant[] = [
   {
     name: 'a-member-that-nobody-knows-is-taken',
     file: 'packages/common/src/schema/accepts.ts',
-    before: 'return countMembers(value) === members.length - absent;',
+    before: 'return mayHaveMore || countMembers(value) === members.length - absent;',
     after: 'return true;',
     tests: ['packages/common/src/schema/accepts.test.ts'],
     red: 'what has a member that is not known',
+  },
+  {
+    name: 'a-check-sees-members-that-are-left-out',
+    file: 'packages/common/src/schema/accepts.ts',
+    before: 'leave.more && all.every(({ _zod: { def } }) => counting.has(def.check))',
+    after: 'leave.more',
+    tests: ['packages/common/src/schema/accepts.test.ts'],
+    red: 'judged as ever',
   },
   {
     name: 'a-text-out-of-order-is-canonical',
