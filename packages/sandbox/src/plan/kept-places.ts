@@ -1,5 +1,5 @@
 import { posix } from 'node:path';
-import { lookOnHost, walkPath } from '../host/index.ts';
+import { type Look, lookOnHost, walkPath } from '../host/index.ts';
 import type { KeptPlace } from './facts.ts';
 
 /** How one comes to a place that csc believes. */
@@ -10,9 +10,20 @@ export interface WayToKept extends Pick<KeptPlace, 'name'> {
   readonly links: readonly string[];
 }
 
-/** Where that is now, or would be once all that is missing on the way is made: a job could make it. */
-export function findWayToKept({ path, name }: KeptPlace): WayToKept {
-  const whole = posix.resolve(path);
-  const walk = walkPath(whole, (at) => lookOnHost(at) ?? {});
-  return { name, place: walk?.path ?? whole, links: walk?.links.map((link) => link.path) ?? [] };
+/**
+ * Where these are now, or would be once all that is missing on the way is made: a job could make it. Most lie in the same few
+ * directories, each of which is looked at once.
+ */
+export function findWaysToKept(kept: readonly KeptPlace[]): WayToKept[] {
+  const known = new Map<string, NonNullable<ReturnType<Look>>>();
+  const look: Look = (at) => {
+    const found = known.get(at) ?? lookOnHost(at) ?? {};
+    known.set(at, found);
+    return found;
+  };
+  return kept.map(({ path, name }) => {
+    const whole = posix.resolve(path);
+    const walk = walkPath(whole, look);
+    return { name, place: walk?.path ?? whole, links: walk?.links.map((link) => link.path) ?? [] };
+  });
 }

@@ -6,7 +6,7 @@ import { arrangeScopes } from './arrange-scopes.ts';
 import { checkCovered, checkOpenable, checkReachable } from './check-scope.ts';
 import type { RunFacts } from './facts.ts';
 import { createSearchBudget, mayMatchBelow, readDeclared, stripTree } from './glob.ts';
-import { findWayToKept, type WayToKept } from './kept-places.ts';
+import { findWaysToKept, type WayToKept } from './kept-places.ts';
 import { makeWritePath, takeBackUnwritten } from './make-write-path.ts';
 import { describeMissing, findPlace } from './missing-paths.ts';
 import { openDeclared } from './open-declared.ts';
@@ -56,7 +56,7 @@ function beginResolution(request: ScopeRequest, facts: RunFacts): Resolution {
     links: new Map(),
     search: createSearchBudget(),
     waysToKept() {
-      ways ??= facts.kept.map(findWayToKept);
+      ways ??= findWaysToKept(facts.kept);
       return ways;
     },
     missing: new Map(),
