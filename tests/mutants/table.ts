@@ -860,6 +860,14 @@ const host: readonly Mutant[] = [
     red: 'finds each receipt of a host’s chain in the log',
   },
   {
+    name: 'a-job-that-writes-what-is-led-to-from-within',
+    file: `${sandbox}/plan/kept-places.ts`,
+    before: '[own, ...linksIn(own.place).map((path) => findWay({ path, name: it.name }))]',
+    after: '[own]',
+    tests: planning,
+    red: 'led from within what it believes',
+  },
+  {
     name: 'a-job-that-makes-what-csc-keeps',
     file: `${sandbox}/plan/missing-paths.ts`,
     before: 'checkNotKept(resolution, place, path);',

@@ -1,6 +1,6 @@
 import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 import { systemClock } from '@csc-fleet/common/encoding';
 import { createDevelopmentPki } from '@csc-fleet/common/pki';
 import { createDirectorySource, createPolicyMirror } from '@csc-fleet/common/policy-repository';
@@ -150,16 +150,16 @@ it('holds it under what the owners’ hosts.yaml says of this host', async () =>
   expect(checkStanding(readExecutorConfig(join(directory, 'executor.yaml')))).toMatchObject([{ ok: true }]);
 });
 
-it('lets no command write what the executor believes later: its state, its config, and what that names', async () => {
+it('lets no command write what the executor believes later: its state, its program, its config, and what that names', async () => {
   chmodSync(directory, 0o755);
   mkdirSync(join(directory, 'work'));
   const policy = JSON.parse(readFileSync(join(directory, 'policies', 'tests.yaml'), 'utf8'));
-  policy.allowed_write_prefixes = [directory];
+  policy.allowed_write_prefixes = [directory, import.meta.dirname, process.execPath];
   writeFileSync(join(directory, 'policies', 'tests.yaml'), JSON.stringify(policy));
   const runAs = process.getuid?.() === 0 ? { run_as: { user: 'nobody' } } : {};
   const config = { execution_mode: 'hardened', ...runAs, accept_rlimits_only: true };
   const refusalOf = async (name: string) => {
-    const write = { write_paths: [join(directory, name)] };
+    const write = { write_paths: [resolve(directory, name)] };
     return (await explain('human_required', config, write))?.commands[0]?.refused;
   };
   for (const [name, place] of [
@@ -169,6 +169,8 @@ it('lets no command write what the executor believes later: its state, its confi
     ['keys.json', 'trusted_gate_keys'],
     ['key', 'tls.key'],
     ['.', 'this executor'],
+    [import.meta.dirname, 'the program of'],
+    [process.execPath, 'the Node.js of'],
   ] as const)
     expect(await refusalOf(name)).toContain(place);
   expect(await refusalOf('work')).toBeUndefined();

@@ -1,10 +1,12 @@
+import { dirname } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { requireHost } from '@csc-fleet/sandbox/doctor';
 import type { HostFacts, KeptPlace } from '@csc-fleet/sandbox/plan';
 import { toProbe } from './compose.ts';
 import type { ExecutorConfig } from './config.ts';
 
 /**
- * What the commands of an executor stand on, none of which may write what its config names. Throws SANDBOX_UNAVAILABLE with what to do.
+ * What the commands of an executor stand on, none of which may write its program, its config, or what that names. Throws SANDBOX_UNAVAILABLE with what to do.
  */
 export function requireOwnHost(configPath: string, config: ExecutorConfig): Promise<HostFacts> {
   return requireHost({ ...toProbe(config), kept: findKept(configPath, config) });
@@ -25,6 +27,9 @@ function findKept(configPath: string, config: ExecutorConfig): KeptPlace[] {
     seccomp_profile: config.seccompProfile,
   };
   return [
+    // Beside the bundle lies all that it starts.
+    { path: dirname(fileURLToPath(import.meta.url)), name: 'the program of this executor' },
+    { path: process.execPath, name: 'the Node.js of this executor' },
     { path: configPath, name: 'the config of this executor' },
     ...Object.entries(named).flatMap(([member, path]) =>
       path === undefined ? [] : [{ path, name: `${member} of this executor’s config` }],

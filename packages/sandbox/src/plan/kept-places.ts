@@ -1,5 +1,6 @@
+import { readdirSync, statSync } from 'node:fs';
 import { posix } from 'node:path';
-import { type Look, lookOnHost, walkPath } from '../host/index.ts';
+import { decodePath, encodePath, type Look, lookOnHost, walkPath } from '../host/index.ts';
 import type { KeptPlace } from './facts.ts';
 
 /** How one comes to a place that csc believes. */
@@ -11,8 +12,9 @@ export interface WayToKept extends Pick<KeptPlace, 'name'> {
 }
 
 /**
- * Where these are now, or would be once all that is missing on the way is made: a job could make it. Most lie in the same few
- * directories, each of which is looked at once.
+ * Where these are now, or would be once all that is missing on the way is made: a job could make it. Of a directory, where the
+ * symlinks in it lead as well: to a checkout of the owners' policies, to a larger disk, or to a file that people keep elsewhere.
+ * Most lie in the same few directories, each of which is looked at once.
  */
 export function findWaysToKept(kept: readonly KeptPlace[]): WayToKept[] {
   const known = new Map<string, NonNullable<ReturnType<Look>>>();
@@ -21,9 +23,26 @@ export function findWaysToKept(kept: readonly KeptPlace[]): WayToKept[] {
     known.set(at, found);
     return found;
   };
-  return kept.map(({ path, name }) => {
+  const findWay = ({ path, name }: KeptPlace): WayToKept => {
     const whole = posix.resolve(path);
     const walk = walkPath(whole, look);
     return { name, place: walk?.path ?? whole, links: walk?.links.map((link) => link.path) ?? [] };
+  };
+  return kept.flatMap((it) => {
+    const own = findWay(it);
+    return [own, ...linksIn(own.place).map((path) => findWay({ path, name: it.name }))];
   });
+}
+
+// None of what is closed to who runs jobs: nobody who would believe it reads it.
+function linksIn(place: string): string[] {
+  const directory = encodePath(place);
+  try {
+    if (statSync(directory, { throwIfNoEntry: false })?.isDirectory() !== true) return [];
+    return readdirSync(directory, { encoding: 'buffer', withFileTypes: true })
+      .filter((entry) => entry.isSymbolicLink())
+      .map((entry) => posix.join(place, decodePath(entry.name)));
+  } catch {
+    return [];
+  }
 }

@@ -161,6 +161,23 @@ describe('what a scope may be', () => {
     }
   });
 
+  it('lets nothing write where csc is led from within what it believes: neither that, nor above it, nor above the symlink', () => {
+    for (const name of ['host/policies', 'repo/policies', 'disk', 'work']) tree.directory(name);
+    tree.file('repo/policies/ci.yaml');
+    symlinkSync('../../repo/policies/ci.yaml', join(tree.path, 'host/policies/ci.yaml'));
+    symlinkSync('../../disk/made/later', join(tree.path, 'host/policies/archive'));
+    const kept = [{ path: join(tree.path, 'host/policies'), name: 'the policies' }];
+    const places = ['host', 'repo', 'repo/policies', 'repo/policies/ci.yaml', 'disk', 'disk/made'];
+    for (const path of places) {
+      const write = toScopeRequest({ write: [path] });
+      expect(() => resolveScopes(write, { ...facts, kept })).toThrow(
+        refusal('NOT_PERMITTED', 'the policies'),
+      );
+    }
+    for (const path of ['work', 'repo/other'])
+      open.push(resolveScopes(toScopeRequest({ write: [path] }), { ...facts, kept }));
+  });
+
   it('is not a socket, whose other end would be outside', async () => {
     const path = join(tree.path, 'socket');
     const server = createServer();
