@@ -23,6 +23,9 @@ describe('bwrapArguments', () => {
     expect(
       bwrapArguments(plan, numberDescriptors(plan)).join(' ').replaceAll(' --', '\n--').split('\n'),
     ).toEqual([
+      '--block-fd 5',
+      '--json-status-fd 4',
+      '--add-seccomp-fd 6',
       '--die-with-parent',
       '--new-session',
       '--unshare-user',
@@ -90,9 +93,6 @@ describe('bwrapArguments', () => {
       '--remount-ro /proc',
       '--remount-ro /',
       '--chdir /workspace',
-      '--add-seccomp-fd 6',
-      '--json-status-fd 4',
-      '--block-fd 5',
     ]);
   });
 
@@ -103,8 +103,8 @@ describe('bwrapArguments', () => {
       seccomp: { ...plan.seccomp, programs: 0 },
     };
     expect(bwrapArguments(bare, numberDescriptors(bare))).toEqual([
+      ...['--block-fd', '5', '--json-status-fd', '4'],
       ...['--uid', '1000', '--gid', '1000', '--hostname', 'sandbox', '--chdir', '/workspace'],
-      ...['--json-status-fd', '4', '--block-fd', '5'],
     ]);
   });
 

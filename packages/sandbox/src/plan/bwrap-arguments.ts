@@ -41,6 +41,12 @@ export function bwrapArguments(
   made: readonly SandboxPlan['namespaces'][number][] = [],
 ): string[] {
   return [
+    // First: where this process is killed while bwrap reads them, what bwrap has is all that it gets, and it must not be a command
+    // that waits for nobody.
+    ...['--block-fd', String(numbers.block)],
+    ...['--json-status-fd', String(numbers.status)],
+    // Filters stack, and the strictest action wins: an operator's own can only take away.
+    ...numbers.seccomp.flatMap((number) => ['--add-seccomp-fd', String(number)]),
     ...(plan.dieWithParent ? ['--die-with-parent'] : []),
     ...(plan.newSession ? ['--new-session'] : []),
     ...plan.namespaces.filter((it) => !made.includes(it)).map((namespace) => `--unshare-${namespace}`),
@@ -52,10 +58,6 @@ export function bwrapArguments(
     ...Object.entries(plan.environment).flatMap(([name, value]) => ['--setenv', name, value]),
     ...plan.mounts.flatMap((mount) => mountArguments(mount, numbers.mounts)),
     ...['--chdir', plan.cwd],
-    // Filters stack, and the strictest action wins: an operator's own can only take away.
-    ...numbers.seccomp.flatMap((number) => ['--add-seccomp-fd', String(number)]),
-    ...['--json-status-fd', String(numbers.status)],
-    ...['--block-fd', String(numbers.block)],
   ];
 }
 
