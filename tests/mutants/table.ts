@@ -798,8 +798,8 @@ const host: readonly Mutant[] = [
   {
     name: 'what-bwrap-says-from-anybody',
     file: 'packages/sandbox/src/host/own-file.ts',
-    before: 'return uid === process.getuid?.() && (mode & 0o022) === 0;',
-    after: 'return uid >= 0 && mode >= 0;',
+    before: 'return users.includes(uid) && (mode & 0o022) === 0;',
+    after: 'return users.length > 0 && uid >= 0 && mode >= 0;',
     tests: ['packages/sandbox/src/doctor/examine-bwrap.test.ts'],
     red: 'believes nothing that somebody else could have written',
   },
@@ -1349,8 +1349,8 @@ const host: readonly Mutant[] = [
   {
     name: 'memory-of-contracts-shared-by-identities',
     file: 'packages/gate/src/submit/contract-memo.ts',
-    before: 'const key = sha256Hex(submitted.value);',
-    after: "const key = sha256Hex(submitted.value); principal = '';",
+    before: 'const known = this.#find(principal, submitted.value);',
+    after: "principal = ''; const known = this.#find(principal, submitted.value);",
     tests: ['packages/gate/src/submit/contract-memo.test.ts'],
     red: 'is of one identity alone',
   },
