@@ -16,6 +16,7 @@ let client: ExecutorLinkClient;
 let call: LinkCall;
 let arrived: string[];
 let hasAll: PromiseWithResolvers<void>;
+let reads: { pause(): unknown };
 const count = 40;
 
 const message = (name: string): ConnectRequest => ({
@@ -28,6 +29,7 @@ const expected = Array.from({ length: count }, (_, at) => `${at} ${String(at).le
 beforeEach(async () => {
   [arrived, hasAll] = [[], Promise.withResolvers()];
   const connect: handleBidiStreamingCall<ConnectRequest, object> = (answering) => {
+    reads = answering;
     answering.on('data', (request: ConnectRequest) => {
       arrived.push(nameOf(request));
       answering.write({});
@@ -110,6 +112,25 @@ describe('messages to the gate', () => {
     await answered;
     await room.promise;
     expect([1, 2, 3, 4].map((at) => write(message(String(at))))).toEqual([true, true, true, false]);
+  });
+
+  it('let no more come once the call breaks under them: what waits is for the next one', async () => {
+    const taken: number[] = [];
+    const write = createLinkWriter(call, () => taken.push(arrived.length));
+    const answered = once(call, 'data');
+    write(message('0'));
+    await answered;
+    reads.pause();
+    const long: ConnectRequest = {
+      message: { $case: 'accepted', value: { executionId: '1', notes: ['x'.repeat(4 * 1024 * 1024)] } },
+    };
+    for (let at = 0; at < 4; at += 1) write(long);
+    while (write(long)) await new Promise(setImmediate);
+    const [broken, before] = [once(call, 'error'), taken.length];
+    server.forceShutdown();
+    await broken;
+    for (let turn = 0; turn < 20; turn += 1) await new Promise(setImmediate);
+    expect(taken).toHaveLength(before);
   });
 
   it('that were said before the call is ended arrive before its end', async () => {

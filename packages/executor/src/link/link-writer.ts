@@ -20,7 +20,7 @@ const encode = encoderOf(ConnectRequest);
 /**
  * Writes messages to the gate; gives false where no more should come until one is taken. What is said in one turn of the event loop
  * is one write and one piece on the wire, and so wakes the gate once: grpc-js makes one of each.
- * @param onTaken called whenever the transport has taken one
+ * @param onTaken called whenever the transport has taken one; not of those that a call breaks under
  * @param findWire where messages may be written past grpc-js; undefined: nowhere, as before the gate has answered
  */
 export function createLinkWriter(
@@ -41,7 +41,9 @@ export function createLinkWriter(
   return (message) => {
     const wire = findPast();
     if (wire === undefined) {
-      call.write(message, onTaken);
+      call.write(message, (error?: Error | null) => {
+        if (!error) onTaken();
+      });
       return hasRoom();
     }
     if (!isCorked) {
@@ -57,9 +59,10 @@ export function createLinkWriter(
     writeMessagePrefix(prefix, bytes.length);
     waiting += 1;
     wire.write(prefix);
-    wire.write(bytes, () => {
+    wire.write(bytes, (error) => {
       waiting -= 1;
-      onTaken();
+      // Of a call that broke nothing was taken: what would come next then would be lost with it.
+      if (!error && !wire.destroyed) onTaken();
     });
     return hasRoom();
   };
