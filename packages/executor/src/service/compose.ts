@@ -407,12 +407,9 @@ export function toProbe({
   };
 }
 
-function openJobGroups(
-  { cgroups }: HostFacts,
-  { reserve, once = false }: ExecutorOptions,
-): { cgroups?: Cgroups } {
+function openJobGroups({ cgroups }: HostFacts, { reserve }: ExecutorOptions): { cgroups?: Cgroups } {
   if (cgroups === 'none') return {};
-  return { cgroups: openCgroups({ reserve: { ...defaultReserve, ...reserve }, ahead: !once }) };
+  return { cgroups: openCgroups({ reserve: { ...defaultReserve, ...reserve } }) };
 }
 
 async function prune({

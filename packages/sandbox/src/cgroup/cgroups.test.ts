@@ -1,5 +1,5 @@
-import { closeSync, existsSync, readdirSync, readFileSync, readlinkSync, rmdirSync } from 'node:fs';
-import { basename, join } from 'node:path';
+import { existsSync, readdirSync, readFileSync, rmdirSync } from 'node:fs';
+import { join } from 'node:path';
 import { ownGroups, startPython, untilEnd } from '@csc-fleet/test-kit/sandbox/cgroups';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 
@@ -122,73 +122,6 @@ describe('a group of a run', () => {
   it('is not made with limits that the kernel does not take', () => {
     expect(() => cgroups.create({ ...limits, processes: -5 })).toThrow();
     expect(runGroups('pids')).toEqual([]);
-  });
-});
-
-describe('a group that is made ahead', () => {
-  let ahead: Cgroups;
-  /** What there is of it now, by hierarchy. */
-  const found = () =>
-    (['memory', 'pids', 'cpu'] as const).map((controller) =>
-      runGroups(controller).map((path) => basename(path)),
-    );
-  const hasOne = async (): Promise<string> => {
-    await expect.poll(() => found().map(({ length }) => length)).toEqual([1, 1, 1]);
-    return found()[0]?.[0] ?? '';
-  };
-  const readMost = (name: string): string => {
-    const [path = ''] = runGroups('pids').filter((it) => basename(it) === name);
-    return readFileSync(join(path, 'pids.max'), 'utf8');
-  };
-  beforeAll(() => {
-    ahead = openCgroups({ reserve: { memory_bytes: 0, cpu_millis: 0 }, ahead: true });
-  });
-  afterAll(() => {
-    ahead.close();
-    expect(found()).toEqual([[], [], []]);
-  });
-
-  it('is given to one command, with its limits, and another one takes its place', async () => {
-    await ahead.create(limits).end();
-    const first = await hasOne();
-    expect(readMost(first)).toBe('40\n');
-    const group = ahead.create(limits);
-    expect(found()).toEqual([[first], [first], [first]]);
-    const { files } = group.openEntrance();
-    expect(files.map((fd) => readlinkSync(`/proc/self/fd/${fd}`))).toEqual(
-      (['memory', 'pids', 'cpu'] as const).map((controller) => `${runGroups(controller)[0]}/tasks`),
-    );
-    for (const fd of files) closeSync(fd);
-    await group.end();
-    expect(await hasOne()).not.toBe(first);
-  });
-
-  it('is removed where other limits are wanted', async () => {
-    const name = await hasOne();
-    const group = ahead.create({ ...limits, processes: 41 });
-    const names = found().map(([one]) => one ?? '');
-    expect(found()).toEqual(names.map((one) => [one]));
-    expect(names).not.toContain(name);
-    expect(readMost(names[0] ?? '')).toBe('41\n');
-    await group.end();
-    expect(readMost(await hasOne())).toBe('41\n');
-  });
-
-  it('is no reason to take limits that the kernel does not', async () => {
-    await hasOne();
-    expect(() => ahead.create({ ...limits, processes: -5 })).toThrow();
-    expect(found()).toEqual([[], [], []]);
-    await ahead.create(limits).end();
-  });
-
-  it('is done without where somebody has removed a part of it', async () => {
-    const name = await hasOne();
-    for (const path of runGroups('cpu')) rmdirSync(path);
-    const group = ahead.create(limits);
-    const names = found().map(([one]) => one);
-    expect(new Set(names).size).toBe(1);
-    expect(names).not.toContain(name);
-    await group.end();
   });
 });
 

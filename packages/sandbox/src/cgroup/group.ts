@@ -1,4 +1,4 @@
-import { closeSync, constants, existsSync, mkdirSync, openSync, readFileSync, rmdirSync } from 'node:fs';
+import { closeSync, constants, mkdirSync, openSync, readFileSync, rmdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises';
 import { sendSignal } from '../host/index.ts';
@@ -30,10 +30,6 @@ export interface RunGroup {
   join(pid: number): void;
   /** A way for a process to get in by itself. Throws what the kernel says; the caller closes all of it. */
   openEntrance(): GroupEntrance;
-  /** Opens the first one already. Throws what the kernel says. */
-  openAhead(): void;
-  /** False where somebody has removed it, or a part of it. */
-  isThere(): boolean;
   /** What is in it now, as far as it can be read. */
   processes(): readonly number[];
   /** Processes of the group that the kernel has killed for want of memory. */
@@ -101,29 +97,14 @@ const removeAttempts = 200;
 /** A group that was made, as its user sees it. */
 export function openGroup(mechanism: CgroupMechanism, directories: GroupDirectories): RunGroup {
   let poll: NodeJS.Timeout | undefined;
-  let entrance: GroupEntrance | undefined;
-  const takeEntrance = (): GroupEntrance => {
-    const taken = entrance ?? openEntrance(mechanism, distinct(directories));
-    entrance = undefined;
-    return taken;
-  };
   const oomKills = (): number => readOomKills(mechanism, directories.memory);
-  const letGo = (): void => {
-    clearInterval(poll);
-    closeEntrance(entrance);
-    entrance = undefined;
-  };
   return {
     join(pid) {
       for (const directory of distinct(directories)) {
         writeControl(join(directory, 'cgroup.procs'), String(pid));
       }
     },
-    openEntrance: takeEntrance,
-    openAhead() {
-      entrance ??= takeEntrance();
-    },
-    isThere: () => distinct(directories).every((directory) => existsSync(directory)),
+    openEntrance: () => openEntrance(mechanism, distinct(directories)),
     processes: () => unite(distinct(directories).map(readProcesses)),
     oomKills,
     watchOom(onOom) {
@@ -136,14 +117,14 @@ export function openGroup(mechanism: CgroupMechanism, directories: GroupDirector
       poll.unref();
     },
     async end() {
-      letGo();
+      clearInterval(poll);
       // The kernel removes no group that a process is in: nothing is left in nearly all.
       if (removeNow(directories)) return;
       await killGroup(directories);
       await removeEmpty(directories);
     },
     async remove() {
-      letGo();
+      clearInterval(poll);
       await removeEmpty(directories);
     },
   };
@@ -170,11 +151,6 @@ function openEntrance(mechanism: CgroupMechanism, directories: readonly string[]
     for (const fd of files) closeSync(fd);
     throw error;
   }
-}
-
-function closeEntrance({ files, directory }: GroupEntrance = { files: [] }): void {
-  for (const fd of files) closeSync(fd);
-  if (directory !== undefined) closeSync(directory);
 }
 
 function readOomKills(mechanism: CgroupMechanism, directory: string): number {

@@ -28,35 +28,23 @@ export interface Cgroups {
 const remedy =
   'start the executor as root, or as a systemd service with Delegate=cpu memory pids; in a container, make /sys/fs/cgroup writable; or set accept_rlimits_only: true to do without';
 
-export interface CgroupsOptions {
-  readonly reserve: Reserve;
-  /** True: where a group was wanted, another one with its limits is made ahead. Default: false. */
-  readonly ahead?: boolean;
-}
-
-// Not while the processes that the last one is for are being made: joining and making take the same lock.
-const aheadMs = 5;
-
 /** Opens a common group of all jobs of this process. Throws SANDBOX_UNAVAILABLE with what to do. */
-export function openCgroups({ reserve, ahead = false }: CgroupsOptions): Cgroups {
+export function openCgroups({ reserve }: { readonly reserve: Reserve }): Cgroups {
   const hierarchies = findOwn();
   if (hierarchies === undefined)
     throw unavailable('this host has no cgroups with memory, pids and cpu controllers');
   const { mechanism } = hierarchies;
   const most = toCommonLimits(reserve, hierarchies);
   let jobs = makeJobsGroup(hierarchies, most);
-  const make = (limits: GroupLimits): RunGroup => {
+  const create = (limits: GroupLimits): RunGroup => {
     const directories = below(jobs.directories, `run-${randomBytes(6).toString('hex')}`);
     makeGroup(directories, toSettings(mechanism, limits));
     return openGroup(mechanism, directories);
   };
-  const spare = createSpare(make);
-  const create = (limits: GroupLimits): RunGroup => spare.take(limits) ?? make(limits);
   return {
     mechanism,
     most,
     create(limits) {
-      if (ahead) spare.makeSoon(limits);
       try {
         return create(limits);
       } catch (error) {
@@ -67,63 +55,8 @@ export function openCgroups({ reserve, ahead = false }: CgroupsOptions): Cgroups
         return create(limits);
       }
     },
-    close() {
-      spare.close();
-      jobs.close();
-    },
+    close: () => jobs.close(),
   };
-}
-
-interface Spare {
-  /** It, where there is one with these limits; what there is of another is removed. */
-  take(limits: GroupLimits): RunGroup | undefined;
-  makeSoon(limits: GroupLimits): void;
-  close(): void;
-}
-
-/** A group that was given to nobody, and that nothing was in. */
-function createSpare(make: (limits: GroupLimits) => RunGroup): Spare {
-  let spare: { readonly group: RunGroup; readonly limits: GroupLimits } | undefined;
-  let timer: NodeJS.Timeout | undefined;
-  const remove = (): void => {
-    void spare?.group.remove();
-    spare = undefined;
-  };
-  return {
-    take(limits) {
-      const isFit = spare !== undefined && isEqual(spare.limits, limits) && spare.group.isThere();
-      if (!isFit) remove();
-      const group = spare?.group;
-      spare = undefined;
-      return group;
-    },
-    makeSoon(limits) {
-      clearTimeout(timer);
-      timer = setTimeout(() => {
-        remove();
-        try {
-          const group = make(limits);
-          spare = { group, limits };
-          group.openAhead();
-        } catch {
-          // Whoever needs one makes it, and is told.
-          remove();
-        }
-      }, aheadMs).unref();
-    },
-    close() {
-      clearTimeout(timer);
-      remove();
-    },
-  };
-}
-
-function isEqual(one: GroupLimits, other: GroupLimits): boolean {
-  return (
-    one.memory_bytes === other.memory_bytes &&
-    one.processes === other.processes &&
-    one.cpu_millis === other.cpu_millis
-  );
 }
 
 function isGone(error: unknown): boolean {

@@ -42,6 +42,19 @@ const isReady = async (launcher: { readonly pid: number | undefined }): Promise<
 };
 const hasEnded = (marker: string): Promise<void> => expect.poll(() => findProcesses(marker)).toEqual([]);
 
+/** Writes until a pipe holds no more; gives how much that is, which depends on who made it. */
+function fill(pipe: number): number {
+  const end = openSync(`/proc/self/fd/${pipe}`, constants.O_WRONLY | constants.O_NONBLOCK);
+  let bytes = 0;
+  try {
+    for (;;) bytes += writeSync(end, Buffer.alloc(4096));
+  } catch {
+    return bytes;
+  } finally {
+    closeSync(end);
+  }
+}
+
 describe('csc-launcher, told to run a program', () => {
   let launcher: StayingLauncher;
   let pool: PipePool;
@@ -239,13 +252,16 @@ describe('csc-launcher, told to run a program', () => {
     // A group that takes nobody until it is told to.
     const full = pool.take();
     opened.push(full.read, full.write);
-    writeSync(full.write, Buffer.alloc(65_536));
+    const held = fill(full.write);
     const wanted = { program: ['/bin/true'], joins: [full.write] };
     const runs = Array.from({ length: ordered }, () => run(wanted));
     // It answers in the order in which it was asked.
     await launcher.makePipes(0);
+    // It forks once it has looked at all that came at once.
+    await expect.poll(() => childrenOf(pid)).toHaveLength(during);
+    await sleep(50);
     expect(childrenOf(pid)).toHaveLength(during);
-    readSync(full.read, Buffer.alloc(65_536));
+    readSync(full.read, Buffer.alloc(held));
     for (const end of await Promise.all(runs)) expect(end).toMatchObject(good);
     await expect.poll(() => childrenOf(pid)).toHaveLength(4);
   });
