@@ -860,6 +860,14 @@ const host: readonly Mutant[] = [
     red: 'finds each receipt of a host’s chain in the log',
   },
   {
+    name: 'a-job-that-writes-what-a-reload-has-named',
+    file: `${executor}/service/reload.ts`,
+    before: 'if (parts.facts !== undefined) keepAlso(parts.facts, configPath, next);',
+    after: 'void keepAlso;',
+    tests: [`${executor}/service/own-host.test.ts`],
+    red: 'what a reload has made the executor believe',
+  },
+  {
     name: 'a-job-that-writes-what-is-led-to-from-within',
     file: `${sandbox}/plan/kept-places.ts`,
     before: '[own, ...linksIn(own.place).map((path) => findWay({ path, name: it.name }))]',

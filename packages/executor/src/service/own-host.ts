@@ -12,6 +12,12 @@ export function requireOwnHost(configPath: string, config: ExecutorConfig): Prom
   return requireHost({ ...toProbe(config), kept: findKept(configPath, config) });
 }
 
+/** Has no command write either what its config names now: it is believed from the reload that has read it, or the next start. */
+export function keepAlso({ kept }: HostFacts, configPath: string, config: ExecutorConfig): void {
+  for (const place of findKept(configPath, config))
+    if (!kept.some(({ path }) => path === place.path)) kept.push(place);
+}
+
 // What it believes at its next start or reload. Beside their modes, as jobs of an executor that is not root are its own user.
 function findKept(configPath: string, config: ExecutorConfig): KeptPlace[] {
   const { tls } = config;

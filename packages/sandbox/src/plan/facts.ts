@@ -28,8 +28,8 @@ export interface HostFacts {
   readonly seccomp: SeccompFilters;
   /** "none" only where the operator has said that rlimits are enough. */
   readonly cgroups: CgroupMechanism | 'none';
-  /** No job may write there. */
-  readonly kept: readonly KeptPlace[];
+  /** No job may write there. What a reload names comes to it. */
+  readonly kept: KeptPlace[];
 }
 
 /** A file or directory that csc believes later, outside of any sandbox. */
@@ -43,7 +43,12 @@ export interface KeptPlace {
 /** The facts of a host whose jobs may not write this directory either: it says which tickets and approvals are used up. */
 export function keepingState(facts: HostFacts, stateDir: string): HostFacts {
   const place = { path: stateDir, name: 'the state directory (state_dir, or --state-dir of csc run)' };
-  return { ...facts, kept: [...facts.kept, place] };
+  return {
+    ...facts,
+    get kept() {
+      return [...facts.kept, place];
+    },
+  };
 }
 
 /** The facts of one run: those of the host, and which of its job users this run has. */
