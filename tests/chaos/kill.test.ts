@@ -60,37 +60,6 @@ describe('kill -9 of the gate while it writes down what it has offered', () => {
   });
 });
 
-describe('kill -9 of the gate while it writes down a receipt that its client has', () => {
-  it('is no end to the client, who gets the same receipt from the gate that comes after it', async () => {
-    const out = fleet.writable('gate-ahead');
-    await Promise.all([fleet.executor('host').stop(), fleet.gate.stop()]);
-    await fleet.startGate({ path: programFile('dying-gate'), args: ['ahead'] });
-    const dying = fleet.gate;
-    await fleet.startExecutor(executor);
-    await until(() => /executor connected/.test(dying.log));
-    const client = fleet.connect();
-    const seen: string[] = [];
-    const argv = ['sh', '-c', `echo once >> ${out}/runs`];
-    const run = client.run(fleet.contract({ argv, write_paths: [out] }), {
-      handlers: { onEvent: ({ type }) => void seen.push(type) },
-    });
-    let isOver = false;
-    const over = run.finally(() => {
-      isOver = true;
-    });
-    await until(() => !dying.running);
-    expect(dying.child.signalCode).toBe('SIGKILL');
-    expect(readFileSync(join(out, 'runs'), 'utf8')).toBe('once\n');
-    expect([isOver, seen.includes('finished')]).toEqual([false, false]);
-    await fleet.startGate();
-    const { execution, receipt, receiptJson } = await over;
-    expect(receipt).toMatchObject({ status: 'success', execution_id: execution.executionId });
-    expect(seen.filter((it) => it === 'finished')).toHaveLength(1);
-    expect((await client.getReceipt(execution.executionId)).receiptJson).toEqual(receiptJson);
-    expect(readFileSync(join(out, 'runs'), 'utf8')).toBe('once\n');
-  });
-});
-
 describe('kill -9 of the executor in the middle of a run', () => {
   it('kills the job with it, and leaves exactly one receipt, which says so and is chained to the one before', async () => {
     const out = fleet.writable('killed');

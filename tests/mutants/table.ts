@@ -83,22 +83,6 @@ const signedApprovals: readonly Mutant[] = [
     red: 'where a second person gave their approval its id and an earlier end',
   },
   {
-    name: 'a-receipt-shown-ahead-counts',
-    file: 'packages/client/src/verify/ahead.ts',
-    before: 'if (begun === undefined || !isSame(begun.texts, texts)) return undefined;',
-    after: 'if (begun === undefined) return undefined;',
-    tests: ['packages/client/src/run/hostile-gate.test.ts'],
-    red: 'ends nothing by what it shows before the end',
-  },
-  {
-    name: 'other-things-expected-of-a-receipt-shown-ahead',
-    file: 'packages/client/src/verify/ahead.ts',
-    before: 'return isAsExpected(begun.expected, expected) ? this.#looking : undefined;',
-    after: 'return this.#looking;',
-    tests: ['packages/client/src/verify/ahead.test.ts'],
-    red: 'is looked at anew where another one counts',
-  },
-  {
     name: 'what-was-met-is-kept-beside-others',
     file: 'packages/client/src/verify/in-turn.ts',
     before: 'memory.exclusively?.(act) ?? act()',

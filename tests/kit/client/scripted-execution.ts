@@ -24,8 +24,6 @@ export interface Script {
   readonly receipt?: object;
   /** The receipt as the gate hands it on, in the place of the executor's. Empty: none. */
   readonly receiptJson?: Buffer | undefined;
-  /** What it shows before the end, as what it is writing down, to who asks for it. Default: nothing. */
-  readonly aheadJson?: Buffer | undefined;
   /** What the gate gives as the original of a v0.1 receipt. */
   readonly originalJson?: Buffer | undefined;
   /** What the owners have signed of it. Default: nothing. */

@@ -134,8 +134,7 @@ export class ScriptedGate implements AsyncDisposable {
       },
       run: (call) => {
         if (call.request.submit !== undefined) this.runs.push(call.request.submit);
-        const wantsAhead = call.request.receiptAhead === true;
-        void this.beforeRun().then(() => this.#send(call, this.#runMessages(wantsAhead)));
+        void this.beforeRun().then(() => this.#send(call, this.#runMessages()));
       },
       bind: ({ request }, done) => {
         this.bound.push(request);
@@ -196,16 +195,11 @@ export class ScriptedGate implements AsyncDisposable {
     };
   }
 
-  #runMessages(wantsAhead: boolean): RunResponse[] {
+  #runMessages(): RunResponse[] {
     const events = scriptedEvents(this.#script, this.receiptJson());
     const items = events.map((value): RunResponse => ({ item: { $case: 'event', value } }));
     const rest = this.unfinished ? [] : items.slice(2);
-    const { aheadJson: receiptJson } = this.#script;
-    const ahead: RunResponse[] =
-      wantsAhead && receiptJson !== undefined
-        ? [{ item: { $case: 'receiptAhead', value: { receiptJson, originalJson: Buffer.alloc(0) } } }]
-        : [];
-    return [...items.slice(0, 2), ...scriptedOutput(this.#script), ...ahead, ...rest];
+    return [...items.slice(0, 2), ...scriptedOutput(this.#script), ...rest];
   }
 
   #send<T>(call: ServerWritableStream<unknown, T>, messages: readonly T[]): void {

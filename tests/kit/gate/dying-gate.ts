@@ -1,8 +1,7 @@
-// A gate that is made to be killed at the first offer that it writes down, or at the first receipt. Arguments: when, and its config
-// file. `unwritten`: the offer has left, and nothing is written of it; `unsynced`: it is written, and not put on disk; `unsaid`: it is
-// on disk, and nobody has been told. `ahead`: whoever follows the run has its receipt, and nothing is written of it.
+// A gate that is made to be killed at the first offer that it writes down. Arguments: when, and its config file. `unwritten`: the
+// offer has left, and nothing is written of it; `unsynced`: it is written, and not put on disk; `unsaid`: it is on disk, and
+// nobody has been told.
 import { WriteAheadLog } from '@csc-fleet/common/database';
-import { LiveExecution } from '../../../packages/gate/src/execution/execution.ts';
 import { Executions } from '../../../packages/gate/src/execution/executions.ts';
 import { runGate } from '../../../packages/gate/src/main.ts';
 import { Peer } from '../../../packages/gate/src/schedule/peers.ts';
@@ -16,15 +15,7 @@ if (when === 'unsaid')
     die();
     return true;
   };
-else if (when === 'ahead') {
-  const { foretell } = LiveExecution.prototype;
-  LiveExecution.prototype.foretell = function (receipt) {
-    foretell.call(this, receipt);
-    LiveExecution.prototype.advance = never;
-    // By then its client has verified it.
-    setTimeout(die, 300);
-  };
-} else {
+else {
   if (when === 'unwritten') Executions.prototype.create = never;
   const { offerAhead } = Peer.prototype;
   Peer.prototype.offerAhead = function (offer) {

@@ -16,7 +16,6 @@ import type {
   ProveReceiptsRequest,
   ReadOutputRequest,
   ResolveRequest,
-  RunRequest,
   SubmitRequest,
   WatchRequest,
 } from '@csc-fleet/common/messages';
@@ -46,8 +45,8 @@ export class LocalClient {
     return this.#methods.submit(this.#call(request));
   }
 
-  run(submit: SubmitRequest, write: Write, gone: AbortSignal, beside: Omit<RunRequest, 'submit'> = {}) {
-    return this.#methods.run({ ...this.#call({ submit, ...beside }), write, gone });
+  run(submit: SubmitRequest, write: Write, gone: AbortSignal, prove?: ProveReceiptsRequest) {
+    return this.#methods.run({ ...this.#call({ submit, prove }), write, gone });
   }
 
   listApprovals() {

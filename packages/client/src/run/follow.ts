@@ -1,4 +1,3 @@
-import type { ReceiptTexts } from '@csc-fleet/common/evidence';
 import type { ProveReceiptsRequest, RunRequest } from '@csc-fleet/common/messages';
 import { ExecutionState, GateService, Verdict } from '@csc-fleet/common/rpc';
 import type { Connection } from '../connection/connection.ts';
@@ -19,8 +18,6 @@ interface FollowContext {
   readonly bind?: Bind | undefined;
   /** What is to be proven beside the receipt. Absent: nothing is. */
   readonly prove?: ProveReceiptsRequest | undefined;
-  /** Told of the receipt while the gate writes it down. */
-  readonly onReceiptAhead?: (texts: ReceiptTexts) => void;
   /** Told once how the gate calls what was handed in. */
   readonly onNamed?: (executionId: string) => Promise<void>;
 }
@@ -86,8 +83,7 @@ async function runOnce(
         if (!(await isDone(context, receiver, event))) continue;
         if (event.type !== 'finished' || request.prove === undefined) return;
         patience = setTimeout(() => left.abort(), proofWithinMs);
-      } else if (item?.$case === 'receiptAhead') context.onReceiptAhead?.(item.value);
-      else if (item !== undefined && item.$case !== 'proof') await receiver.output(toOutputItem(item));
+      } else if (item !== undefined && item.$case !== 'proof') await receiver.output(toOutputItem(item));
     }
   } catch (error) {
     if (patience === undefined) throw error;

@@ -120,51 +120,6 @@ describe('a hostile gate', () => {
     expect(result.contradiction).toBe('succeeded with exit code 0');
   });
 
-  it('ends nothing by what it shows before the end: the receipt that a run ends with counts', async () => {
-    const failed = { ...failure, commands: [failedCommand] };
-    // Both are genuine, as of a host that is with it.
-    const gate = await hostile({ receipt: failed });
-    const aheadJson = scriptedReceipt({ contractSha256: sha }, gate.signer);
-    const script = { aheadJson, receiptJson: gate.receiptJson() };
-    const other = await hostile(script);
-    other.keys.push(...gate.keys);
-    const result = await run(other);
-    expect(result.receipt).toMatchObject({ status: 'failed', exit_code: 3 });
-    expect(result.receiptJson).toEqual(gate.receiptJson());
-  });
-
-  it.each(['a genuine receipt', 'a forged one', 'no receipt'])(
-    'shows %s before the end, and the end is forged',
-    async (what) => {
-      const genuine = await hostile();
-      const forgedJson = scriptedReceipt(
-        { contractSha256: sha },
-        createSigner(generateKeyPair().seed, 'key-1'),
-      );
-      const aheads: Readonly<Record<string, Buffer>> = {
-        'a genuine receipt': genuine.receiptJson(),
-        'a forged one': forgedJson,
-      };
-      const gate = await hostile({ aheadJson: aheads[what], receiptJson: forgedJson });
-      gate.keys.splice(0, 1, ...genuine.keys);
-      expect(await refusal(run(gate))).toBe('SIGNATURE_INVALID');
-    },
-  );
-
-  it('cannot have a run end without an end, by a receipt that it shows before', async () => {
-    const genuine = await hostile();
-    const gate = await hostile({ aheadJson: genuine.receiptJson() });
-    gate.keys.splice(0, 1, ...genuine.keys);
-    [gate.unfinished, gate.hang] = [true, true];
-    const abort = new AbortController();
-    const running = run(gate, {
-      signal: abort.signal,
-      cancelOnAbort: false,
-      handlers: { onEvent: ({ type }) => void (type === 'started' && setTimeout(() => abort.abort(), 200)) },
-    });
-    expect(await refusal(running)).toBe('CANCELLED');
-  });
-
   it('cannot make a failure of a success', async () => {
     const result = await run(await hostile({ told: { state: ExecutionState.FAILED, exitCode: 9 } }));
     expect(result).toMatchObject({ exitCode: 0, execution: { state: ExecutionState.SUCCEEDED } });

@@ -1,5 +1,5 @@
 import { CscError, isCscError } from '@csc-fleet/common/errors';
-import type { ExpectedReceipt, ReceiptTexts } from '@csc-fleet/common/evidence';
+import type { ExpectedReceipt } from '@csc-fleet/common/evidence';
 import type { ExecutionReceipt } from '@csc-fleet/common/receipt';
 import { type Decision, type Execution, ExecutionState, GateService } from '@csc-fleet/common/rpc';
 import type { SealKeys } from '@csc-fleet/common/seal';
@@ -19,7 +19,6 @@ import { signRequest, waitsUntil } from '../calls/submitter.ts';
 import { type CallerContext, inSpan, isTraced, type RunFacts } from '../connection/caller-trace.ts';
 import type { Connection } from '../connection/connection.ts';
 import type { ReconnectOptions } from '../connection/reconnect.ts';
-import { ReceiptAhead } from '../verify/ahead.ts';
 import { concludeFrom, concludeWithout } from '../verify/conclusion.ts';
 import type { KeySource } from '../verify/keys.ts';
 import type { LogDemand, ProofWanted } from '../verify/log.ts';
@@ -173,23 +172,23 @@ async function runToEnd(context: RunContext, contract: ContractInput, given: Run
   const onNamed = async (executionId: string): Promise<void> => {
     if (submission !== undefined) await submitter?.signed.keep({ ...submission, executionId });
   };
-  const ahead = new ReceiptAhead(context.keys);
-  const onReceiptAhead = (texts: ReceiptTexts): void =>
-    ahead.begin(texts, { ...expected, host, executionId: receiver.executionId() });
   const waitForApproval = options.waitForApproval ?? false;
   const prove = proofWanted === undefined ? {} : { prove: proofWanted.request };
   try {
     await abortable(context, receiver, cancels, () =>
       followToEnd(
-        { ...context, signal: stop.signal, waitForApproval, ...bind, onNamed, onReceiptAhead, ...prove },
+        { ...context, signal: stop.signal, waitForApproval, ...bind, onNamed, ...prove },
         receiver,
-        { submit: request, receiptAhead: true, ...prove },
+        {
+          submit: request,
+          ...prove,
+        },
       ),
     ).finally(stop.release);
     checkDecided(receiver.decision(), contractSha256);
     if (submission !== undefined && isOurs && receiver.finished() !== undefined)
       await submitter?.signed.drop(submission.nonce);
-    const result = await conclude(context, receiver, { ...expected, host }, proofWanted, ahead);
+    const result = await conclude(context, receiver, { ...expected, host }, proofWanted);
     checkSealed(result.receipt, options.sealTo);
     return { ...result, waitsUntil: waitsUntil(result.decision, submission?.submissionJson) };
   } catch (error) {
@@ -339,7 +338,6 @@ async function conclude(
   receiver: Receiver,
   expected: ExpectedReceipt,
   proofWanted?: ProofWanted,
-  ahead?: ReceiptAhead,
 ): Promise<RunResult> {
   const finished = receiver.finished();
   const executionId = receiver.executionId() ?? '';
@@ -352,8 +350,7 @@ async function conclude(
     const resolution = readResolution(resolutionsJson, owners, { executionId, contractSha256, askedAt });
     return { ...common, receipt: undefined, resolution, ...concludeWithout(told, resolution) };
   }
-  const due = { ...expected, executionId };
-  const verified = await verifyFromSource(common, keys, due, undefined, await ahead?.of(common, due));
+  const verified = await verifyFromSource(common, keys, { ...expected, executionId });
   receiver.outputCheck.verify(verified.receipt);
   const brought = proofWanted === undefined ? undefined : { wanted: proofWanted, answer: receiver.proof() };
   await (await log?.())?.check(connection, common, brought);

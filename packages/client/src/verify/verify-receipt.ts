@@ -1,8 +1,7 @@
-import type { KeyEntry, KeyRing } from '@csc-fleet/common/crypto';
+import type { KeyRing } from '@csc-fleet/common/crypto';
 import { CscError } from '@csc-fleet/common/errors';
 import {
   type ExpectedReceipt,
-  type GenuineReceipt,
   type ReceiptSigner,
   type ReceiptTexts,
   verifyReceiptFor,
@@ -33,38 +32,20 @@ export function verifyReceipt(
   return verifyReceiptFor(expected, toJsonBytes(receipt), keys).receipt;
 }
 
-/** A receipt whose signature and content are right, and the key that says so. */
-export interface LookedAt {
-  readonly genuine: GenuineReceipt;
-  readonly key: KeyEntry | undefined;
-}
-
-/** What verifying a receipt comes to without what was met before. Throws as verifyFromSource does. */
-export async function lookAt(
-  texts: ReceiptTexts,
-  keys: Pick<KeySource, 'ringFor'>,
-  expected: ExpectedReceipt,
-  signal?: AbortSignal,
-): Promise<LookedAt> {
-  const ring = await keys.ringFor(texts, signal);
-  const genuine = verifyReceiptFor({ ...expected, success: 'consistent' }, texts, ring);
-  return { genuine, key: ring.find(genuine.keyId) };
-}
-
 /**
  * The same with a key that may have to be fetched first, and whose owner must be known: what a client builds on must
  * be an executor's own word, and must not contradict itself. Throws KEY_CHANGED, too.
- * @param lookedAt what that came to for these texts and what is expected, where it was done before
  */
 export async function verifyFromSource(
   texts: ReceiptTexts,
   keys: KeySource,
   expected: ExpectedReceipt,
   signal?: AbortSignal,
-  lookedAt?: LookedAt,
 ): Promise<VerifiedReceipt> {
-  const { genuine, key } = lookedAt ?? (await lookAt(texts, keys, expected, signal));
+  const ring = await keys.ringFor(texts, signal);
+  const genuine = verifyReceiptFor({ ...expected, success: 'consistent' }, texts, ring);
   const { receipt, keyId, signer } = genuine;
+  const key = ring.find(keyId);
   if (key?.owner === undefined || signer === undefined) throw ownerless(keyId);
   if (signer.role !== 'executor') return { receipt, signer, chained: undefined };
   await keys.accept?.({ ...key, owner: key.owner });

@@ -86,7 +86,6 @@ export {
   AuditRecord,
   Executor as ExecutorStatus,
   ProveReceiptsResponse,
-  ReceiptAhead,
   SubmitRequest,
 } from '../gen/csc/gate/v1/gate.ts';
 export type {

@@ -66,13 +66,7 @@ const state = () => whole(ExecutionState.AWAITING_APPROVAL, ExecutionState.LOST)
  */
 export const requestBounds = {
   submit: when(submit),
-  run: when(() =>
-    z.object({
-      submit: submit().optional(),
-      prove: proving().optional(),
-      receiptAhead: z.boolean().optional(),
-    }),
-  ),
+  run: when(() => z.object({ submit: submit().optional(), prove: proving().optional() })),
   bind: when(() => z.object({ executionId: id, submissionJson: bytes(artifactBytes.submission) })),
   check: when(() => z.object({ policyProfile: text(256), terminal: z.boolean() })),
   watch: when(() => z.object({ executionId: id, fromSequence: whole(0), prove: proving().optional() })),

@@ -49,7 +49,6 @@ export class LiveExecution {
   readonly id: string;
   readonly #store: Store;
   readonly #changed = new Signal();
-  readonly #expecting = new Set<(receipt: StoredReceipt) => void>();
   readonly #onChanged: (execution: LiveExecution) => void;
   /** As it is on disk. */
   #written: ExecutionRow;
@@ -172,17 +171,6 @@ export class LiveExecution {
   /** Resolves when there may be something new to see. */
   changed(abort?: AbortSignal): Promise<void> {
     return this.#changed.wait(abort);
-  }
-
-  /** Has its receipt told as soon as it counts, which may be before it is on disk, and more than once. Gives what ends that. */
-  expectReceipt(tell: (receipt: StoredReceipt) => void): () => void {
-    this.#expecting.add(tell);
-    return () => void this.#expecting.delete(tell);
-  }
-
-  /** Its receipt was verified, and is about to be written down. */
-  foretell(receipt: StoredReceipt): void {
-    for (const tell of this.#expecting) tell(receipt);
   }
 
   /** True the first time that it is asked whether this is reported of this command. */

@@ -43,7 +43,6 @@ export class Finisher {
   withReceipt(execution: LiveExecution, finish: Finish, receipt: StoredReceipt): Promise<void> {
     const known = this.#receiving.get(execution.id);
     if (known !== undefined) return known;
-    execution.foretell(receipt);
     const receiving = this.#withReceipt(execution, finish, receipt).finally(() =>
       this.#receiving.delete(execution.id),
     );

@@ -6,7 +6,7 @@ import type { LiveExecution } from '../execution/execution.ts';
 import type { OutputLog, Wanted } from './output-log.ts';
 
 /** The fields of RunResponse, of which ReadOutputResponse has the first two. */
-export const itemField = { chunk: 1, end: 2, event: 3, proof: 20, receiptAhead: 21 } as const;
+export const itemField = { chunk: 1, end: 2, event: 3, proof: 20 } as const;
 
 /** A RunResponse or ReadOutputResponse that holds just this encoded message. */
 export function encodeItem(field: number, message: Uint8Array): Uint8Array {

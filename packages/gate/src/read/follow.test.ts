@@ -1,10 +1,8 @@
-import { setImmediate } from 'node:timers/promises';
-import { WriteAheadLog } from '@csc-fleet/common/database';
 import { ExecutionState, RunResponse } from '@csc-fleet/common/rpc';
 import { makeContract } from '@csc-fleet/test-kit/gate/contracts';
 import type { ScriptedExecutor } from '@csc-fleet/test-kit/gate/scripted-executor';
 import { agent, TestGate, toRequest } from '@csc-fleet/test-kit/gate/test-gate';
-import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 
 let test: TestGate;
 let executor: ScriptedExecutor;
@@ -20,10 +18,7 @@ afterEach(async () => {
 });
 
 /** A caller that takes an item only where `take` resolves, and notes it then. */
-function caller(
-  take: (kind: string) => Promise<void> = async () => undefined,
-  beside: { readonly receiptAhead?: boolean } = {},
-) {
+function caller(take: (kind: string) => Promise<void> = async () => undefined) {
   const taken: string[] = [];
   const abort = new AbortController();
   const write = async (bytes: Uint8Array) => {
@@ -32,7 +27,7 @@ function caller(
     await take(kind);
     taken.push(kind);
   };
-  const ended = test.as(agent).run(toRequest(makeContract()), write, abort.signal, beside);
+  const ended = test.as(agent).run(toRequest(makeContract()), write, abort.signal);
   return { taken, abort, ended };
 }
 
@@ -49,44 +44,6 @@ describe('run', () => {
     slow.resolve();
     await ended;
     expect(taken).toEqual(['decided', 'queued', 'placed', 'started', 'chunk', 'finished']);
-  });
-
-  it('gives a receipt that is asked for ahead before it is on disk, and no end of it before', async () => {
-    const shown = Promise.withResolvers<void>();
-    const disk = Promise.withResolvers<void>();
-    const show = async (kind: string) => {
-      if (kind === 'receiptAhead') shown.resolve();
-    };
-    const { taken, ended } = caller(show, { receiptAhead: true });
-    const offer = await executor.next('offer');
-    await executor.accept(offer.executionId);
-    await test.flushed();
-    const { sync } = WriteAheadLog.prototype;
-    const synced = vi.spyOn(WriteAheadLog.prototype, 'sync').mockImplementation(async function (
-      this: WriteAheadLog,
-    ) {
-      await disk.promise;
-      return sync.call(this);
-    });
-    const finished = executor.finish(offer);
-    await shown.promise;
-    for (let turn = 0; turn < 20; turn += 1) await setImmediate();
-    expect(taken).toEqual(['decided', 'queued', 'placed', 'started', 'receiptAhead']);
-    expect(executor.all('receiptAck')).toEqual([]);
-    disk.resolve();
-    synced.mockRestore();
-    await Promise.all([ended, finished]);
-    expect(taken.at(-1)).toBe('finished');
-  });
-
-  it.each([
-    ['it is not asked for', {}, {}],
-    ['it is long', { receiptAhead: true }, { receipt: { warnings: ['x'.repeat(64 * 1024)] } }],
-  ])('gives a receipt with its end alone where %s', async (_, beside, receipt) => {
-    const { taken, ended } = caller(undefined, beside);
-    await executor.finish(await executor.next('offer'), receipt);
-    await ended;
-    expect(taken).toEqual(['decided', 'queued', 'placed', 'finished']);
   });
 
   it('gives no output before Started, whichever of the two connections is first', async () => {

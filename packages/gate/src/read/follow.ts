@@ -4,7 +4,6 @@ import {
   ExecutionEvent,
   ExecutionState,
   type ReadOutputRequest,
-  ReceiptAhead,
   toMilliseconds,
 } from '@csc-fleet/common/messages';
 import { parseReceipt } from '@csc-fleet/common/receipt';
@@ -71,33 +70,8 @@ function toSeen(
  * Everything that happens to an execution and all of its output, as it comes, as RunResponses: no output before the
  * Started event, although the two come on connections of their own, and the Finished event last, after all output. An execution that waits for approval ends the stream: nothing may happen for days. Where
  * `gone` fires the stream ends, and the run goes on.
- * @param wanted its receipt once it is verified, too, for whoever verifies it again while it is written down
  */
 export async function follow(
-  ports: Pick<OutputPorts, 'output' | 'store'> & WatchPorts,
-  execution: LiveExecution,
-  write: Write,
-  gone: AbortSignal,
-  wanted: { readonly receiptAhead?: boolean | undefined } = {},
-): Promise<void> {
-  if (wanted.receiptAhead !== true) return followToEnd(ports, execution, write, gone);
-  const stop = execution.expectReceipt((receipt) => {
-    stop();
-    void sendAhead(receipt, write);
-  });
-  await followToEnd(ports, execution, write, gone).finally(stop);
-}
-
-// It comes twice: what is long takes longer to send than to verify.
-const mostAhead = 64 * 1024;
-
-async function sendAhead({ receiptJson, originalJson }: StoredReceipt, write: Write): Promise<void> {
-  if (receiptJson.length + originalJson.length > mostAhead) return;
-  const ahead = ReceiptAhead.encode({ receiptJson, originalJson }).finish();
-  await write(encodeItem(itemField.receiptAhead, ahead));
-}
-
-async function followToEnd(
   { output, store, scheduler }: Pick<OutputPorts, 'output' | 'store'> & WatchPorts,
   execution: LiveExecution,
   write: Write,

@@ -200,7 +200,7 @@ function toMethods(parts: Parts) {
     run: async ({ principal, request, trace, write, gone }) => {
       const submitted = request.submit ?? SubmitRequest.fromPartial({});
       const { execution } = await submit(parts, principal, submitted, trace);
-      await follow(parts, execution, write, gone, request);
+      await follow(parts, execution, write, gone);
       if (request.prove === undefined || gone.aborted || !isTerminal(execution.row.state)) return;
       const proof = await beside(principal, execution.id, request.prove);
       if (proof !== undefined)

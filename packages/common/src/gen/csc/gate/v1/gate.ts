@@ -101,21 +101,7 @@ export interface RunRequest {
     | SubmitRequest
     | undefined;
   /** To be proven beside its receipt, after its end; its execution_ids are others. Absent: nothing is proven. */
-  prove?:
-    | ProveReceiptsRequest
-    | undefined;
-  /** Its receipt is wanted as soon as the gate has verified it, too. Absent: with its end alone. */
-  receiptAhead?: boolean | undefined;
-}
-
-/**
- * A receipt that the gate is writing down, to be verified meanwhile. It is no end, and the gate may yet end before it is on its disk:
- * what counts is the one that Finished has.
- */
-export interface ReceiptAhead {
-  /** As in Finished. */
-  receiptJson: Buffer;
-  originalJson: Buffer;
+  prove?: ProveReceiptsRequest | undefined;
 }
 
 export interface RunResponse {
@@ -127,9 +113,7 @@ export interface RunResponse {
    * The last, where `prove` asked for it. None where the log does not have the receipt within a moment: ProveReceipts waits
    * longer.
    */
-  { $case: "proof"; value: ProveReceiptsResponse } | //
-  /** Once at most, before Finished, where `receipt_ahead` asked for it and it is short. */
-  { $case: "receiptAhead"; value: ReceiptAhead } | undefined;
+  { $case: "proof"; value: ProveReceiptsResponse } | undefined;
 }
 
 export interface BindRequest {
@@ -1058,7 +1042,7 @@ export const SubmitResponse: MessageFns<SubmitResponse> = {
 };
 
 function createBaseRunRequest(): RunRequest {
-  return { submit: undefined, prove: undefined, receiptAhead: undefined };
+  return { submit: undefined, prove: undefined };
 }
 
 export const RunRequest: MessageFns<RunRequest> = {
@@ -1068,9 +1052,6 @@ export const RunRequest: MessageFns<RunRequest> = {
     }
     if (message.prove !== undefined) {
       ProveReceiptsRequest.encode(message.prove, writer.uint32(162).fork()).join();
-    }
-    if (message.receiptAhead !== undefined) {
-      writer.uint32(168).bool(message.receiptAhead);
     }
     return writer;
   },
@@ -1104,14 +1085,6 @@ export const RunRequest: MessageFns<RunRequest> = {
             message.prove = ProveReceiptsRequest.decode(reader, reader.uint32());
             continue;
           }
-          case 21: {
-            if (tag !== 168) {
-              break;
-            }
-
-            message.receiptAhead = reader.bool();
-            continue;
-          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1135,74 +1108,6 @@ export const RunRequest: MessageFns<RunRequest> = {
     message.prove = (object.prove !== undefined && object.prove !== null)
       ? ProveReceiptsRequest.fromPartial(object.prove)
       : undefined;
-    message.receiptAhead = object.receiptAhead ?? undefined;
-    return message;
-  },
-};
-
-function createBaseReceiptAhead(): ReceiptAhead {
-  return { receiptJson: Buffer.alloc(0), originalJson: Buffer.alloc(0) };
-}
-
-export const ReceiptAhead: MessageFns<ReceiptAhead> = {
-  encode(message: ReceiptAhead, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
-    if (message.receiptJson.length !== 0) {
-      writer.uint32(10).bytes(message.receiptJson);
-    }
-    if (message.originalJson.length !== 0) {
-      writer.uint32(18).bytes(message.originalJson);
-    }
-    return writer;
-  },
-
-  decode(input: BinaryReader | Uint8Array, length?: number): ReceiptAhead {
-    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
-    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
-    if (previousRecursionDepth >= 100) {
-      throw new globalThis.Error("protobuf decode recursion limit exceeded");
-    }
-    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
-    try {
-      const end = length === undefined ? reader.len : reader.pos + length;
-      const message = createBaseReceiptAhead();
-      while (reader.pos < end) {
-        const tag = reader.uint32();
-        switch (tag >>> 3) {
-          case 1: {
-            if (tag !== 10) {
-              break;
-            }
-
-            message.receiptJson = Buffer.from(reader.bytes());
-            continue;
-          }
-          case 2: {
-            if (tag !== 18) {
-              break;
-            }
-
-            message.originalJson = Buffer.from(reader.bytes());
-            continue;
-          }
-        }
-        if ((tag & 7) === 4 || tag === 0) {
-          break;
-        }
-        reader.skip(tag & 7);
-      }
-      return message;
-    } finally {
-      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
-    }
-  },
-
-  create(base?: DeepPartial<ReceiptAhead>): ReceiptAhead {
-    return ReceiptAhead.fromPartial(base ?? {});
-  },
-  fromPartial(object: DeepPartial<ReceiptAhead>): ReceiptAhead {
-    const message = createBaseReceiptAhead();
-    message.receiptJson = object.receiptJson ?? Buffer.alloc(0);
-    message.originalJson = object.originalJson ?? Buffer.alloc(0);
     return message;
   },
 };
@@ -1225,9 +1130,6 @@ export const RunResponse: MessageFns<RunResponse> = {
         break;
       case "proof":
         ProveReceiptsResponse.encode(message.item.value, writer.uint32(162).fork()).join();
-        break;
-      case "receiptAhead":
-        ReceiptAhead.encode(message.item.value, writer.uint32(170).fork()).join();
         break;
     }
     return writer;
@@ -1278,14 +1180,6 @@ export const RunResponse: MessageFns<RunResponse> = {
             message.item = { $case: "proof", value: ProveReceiptsResponse.decode(reader, reader.uint32()) };
             continue;
           }
-          case 21: {
-            if (tag !== 170) {
-              break;
-            }
-
-            message.item = { $case: "receiptAhead", value: ReceiptAhead.decode(reader, reader.uint32()) };
-            continue;
-          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1325,12 +1219,6 @@ export const RunResponse: MessageFns<RunResponse> = {
       case "proof": {
         if (object.item?.value !== undefined && object.item?.value !== null) {
           message.item = { $case: "proof", value: ProveReceiptsResponse.fromPartial(object.item.value) };
-        }
-        break;
-      }
-      case "receiptAhead": {
-        if (object.item?.value !== undefined && object.item?.value !== null) {
-          message.item = { $case: "receiptAhead", value: ReceiptAhead.fromPartial(object.item.value) };
         }
         break;
       }
