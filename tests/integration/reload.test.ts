@@ -190,16 +190,19 @@ describe('certificates and keys', () => {
     writeFileSync(keys, 'none');
     await executor.waitFor(/"files":\["trusted_gate_keys"\].*cannot be used/, from);
     expect((await fleet.connect().run(fleet.contract({ argv: ['true'] }))).exitCode).toBe(0);
+    const restored = executor.log.length;
     writeFileSync(keys, JSON.stringify(ring));
+    await executor.waitFor(/"replaced":\["trusted_gate_keys"\]/, restored);
   });
 
   it('sign with a new key from a reload on, which the hosts have been given', async () => {
     const key = join(fleet.directory, 'gate', 'gate.key');
     const from = fleet.gate.log.length;
+    const heard = fleet.executor('host-1').log.length;
     copyFileSync(key, `${key}.old`);
     writeFileSync(key, generateKeyPair().privatePem, { mode: 0o600 });
     await hangUp(fleet.gate, /"replaced":\["signing_key"\].*"msg":"reloaded"/);
-    await fleet.executor('host-1').waitFor(/"replaced":\["trusted_gate_keys"\]/);
+    await fleet.executor('host-1').waitFor(/"replaced":\["trusted_gate_keys"\]/, heard);
     const { exitCode, execution } = await fleet.connect().run(fleet.contract({ argv: ['true'] }));
     expect(exitCode).toBe(0);
     expect(execution.state).toBe(ExecutionState.SUCCEEDED);
