@@ -269,9 +269,9 @@ const outputMemory: readonly Mutant[] = [
   },
   {
     name: 'output-overtakes-events',
-    file: `${gate}/rpc/writing.ts`,
-    before: 'return isOpen && wire.writableLength === 0 ? found : undefined;',
-    after: 'return isOpen ? found : undefined;',
+    file: 'packages/common/src/rpc/way-past.ts',
+    before: 'if (call.writableLength > 0) return undefined;',
+    after: '',
     tests: [`${gate}/rpc/reading.test.ts`],
     red: 'others wait there',
   },

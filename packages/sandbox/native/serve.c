@@ -197,12 +197,13 @@ static void fork_ahead(void) {
 /* A fork takes the time, and locks of the kernel, that a child needs which is on its way to its program: so it is done once
    there is no such one, or where it is late as it is. */
 static void make_up(void) {
+  if (!is_short) return;
   int on_its_way = 0;
   for (int at = 0; at < MOST_CHILDREN; at++) {
     enum state state = children[at].state;
     on_its_way |= (state == STARTING || state == RUNNING) && children[at].link >= 0;
   }
-  if (is_short && (was_empty || !on_its_way)) fork_ahead();
+  if (was_empty || !on_its_way) fork_ahead();
 }
 
 static void send_kill(const struct child *child) { syscall(SYS_pidfd_send_signal, child->pidfd, SIGKILL, NULL, 0); }

@@ -1,3 +1,4 @@
+import { makeContract } from '@csc-fleet/test-kit/contract';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import * as z from 'zod';
@@ -139,21 +140,10 @@ describe('what is taken as it is', () => {
   });
 
   it('is a contract that says all', () => {
-    const command = {
-      ...{ id: 'look', exec: { argv: ['ls'] }, cwd: '/w', read_paths: ['/w'], write_paths: [] },
-      ...{
-        network: 'deny',
-        env_allow: [],
-        secret_refs: [],
-        timeout_sec: 10,
-        proposed_effect_type: 'observe',
-      },
-    };
-    const contract = {
-      ...{ version: 'csc.v0.1', contract_id: 'contract-1', intent: 'look', commands: [command] },
-      actor: { agent_id: 'a', session_id: 's', initiating_user: 'u', delegation_scope: 'd' },
-      ...{ risk_class: 'low', approval_mode: 'policy_only', justification: 'a test', expected_outputs: [] },
-    };
+    const contract = makeContract('/w', [{}]);
+    const {
+      commands: [command],
+    } = contract;
     expect(acceptsAsIs(contractSchema, contract)).toBe(true);
     const { expected_outputs: _, ...usual } = contract;
     const [one, other] = [takeAsIs(contractSchema, usual), takeAsIs(contractSchema, usual)];

@@ -1,11 +1,10 @@
 import {
   ConnectRequest,
   type ConnectResponse,
+  createWayPast,
   encoderOf,
-  messagePrefixBytes,
   type Wire,
   wireOfClientCall,
-  writeMessagePrefix,
 } from '@csc-fleet/common/rpc';
 import type { ClientDuplexStream } from '@grpc/grpc-js';
 
@@ -28,38 +27,20 @@ export function createLinkWriter(
   onTaken: () => void,
   findWire: (call: LinkCall) => Wire | undefined = wireOfClientCall,
 ): (message: ConnectRequest) => boolean {
-  let found: Wire | undefined;
   let waiting = 0;
-  let isCorked = false;
   const hasRoom = (): boolean => call.writableLength + waiting < mostWaiting;
-  // What grpc-js still has goes out first; and it knows what to say of a call that is over.
-  const findPast = (): Wire | undefined => {
-    if (call.writableLength > 0) return undefined;
-    found ??= findWire(call);
-    return found?.destroyed === false && !found.writableEnded ? found : undefined;
-  };
+  const past = createWayPast(call, () => findWire(call));
   return (message) => {
-    const wire = findPast();
+    const wire = past.find();
     if (wire === undefined) {
       call.write(message, (error?: Error | null) => {
         if (!error) onTaken();
       });
       return hasRoom();
     }
-    if (!isCorked) {
-      isCorked = true;
-      wire.cork();
-      process.nextTick(() => {
-        isCorked = false;
-        wire.uncork();
-      });
-    }
     const bytes = encode(message);
-    const prefix = Buffer.allocUnsafe(messagePrefixBytes);
-    writeMessagePrefix(prefix, bytes.length);
     waiting += 1;
-    wire.write(prefix);
-    wire.write(bytes, (error) => {
+    past.write(wire, bytes, (error) => {
       waiting -= 1;
       // Of a call that broke nothing was taken: what would come next then would be lost with it.
       if (!error && !wire.destroyed) onTaken();

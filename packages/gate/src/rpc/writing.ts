@@ -1,4 +1,4 @@
-import { messagePrefixBytes, type Wire, wireOfServerCall, writeMessagePrefix } from '@csc-fleet/common/rpc';
+import { createWayPast, wireOfServerCall } from '@csc-fleet/common/rpc';
 
 /** Of a call, what writing to it takes. */
 export interface Writable {
@@ -69,24 +69,7 @@ export function createWrite<Message>(
     unread.add(-bytes);
     look();
   };
-  // grpc-js would copy each message into memory of its own. What it still has goes out first.
-  let found: Wire | undefined;
-  const findPast = (): Wire | undefined => {
-    found ??= wireOfServerCall(wire);
-    const isOpen = found?.destroyed === false && !found.writableEnded;
-    return isOpen && wire.writableLength === 0 ? found : undefined;
-  };
-  // What is said in one turn of the event loop is one write, one piece on the wire, and wakes whoever reads it once.
-  let isCorked = false;
-  const cork = (stream: Wire): void => {
-    if (isCorked) return;
-    isCorked = true;
-    stream.cork();
-    process.nextTick(() => {
-      isCorked = false;
-      stream.uncork();
-    });
-  };
+  const past = createWayPast(wire, () => wireOfServerCall(wire));
   wire.on('drain', look);
   gone.addEventListener('abort', leave, { once: true });
   return (message) => {
@@ -95,19 +78,9 @@ export function createWrite<Message>(
     const bytes = message instanceof Uint8Array ? message.length : 0;
     held += bytes;
     unread.add(bytes);
-    const past = message instanceof Uint8Array ? findPast() : undefined;
-    if (past === undefined || !(message instanceof Uint8Array)) wire.write(message, () => taken(bytes));
-    else {
-      cork(past);
-      writePast(past, message, () => taken(bytes));
-    }
+    const found = message instanceof Uint8Array ? past.find() : undefined;
+    if (found === undefined || !(message instanceof Uint8Array)) wire.write(message, () => taken(bytes));
+    else past.write(found, message, () => taken(bytes));
     return isRoom() ? Promise.resolve() : new Promise((resolve) => waiting.add(resolve));
   };
-}
-
-function writePast(stream: Wire, message: Uint8Array, taken: () => void): void {
-  const prefix = Buffer.allocUnsafe(messagePrefixBytes);
-  writeMessagePrefix(prefix, message.length);
-  stream.write(prefix);
-  stream.write(message, taken);
 }
