@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import { toBuffer } from '@csc-fleet/common/encoding';
 import { pageProgram } from './page-program.ts';
 import { pageStyle } from './page-style.ts';
 
@@ -73,7 +74,7 @@ function* toBatches(files: ReadonlyMap<string, Uint8Array>): Generator<[string, 
   for (const [path, content] of files)
     for (let at = 0; at === 0 || at < content.length; at += batchBytes) {
       const part = content.subarray(at, at + batchBytes);
-      batch.push([path, Buffer.from(part.buffer, part.byteOffset, part.byteLength).toString('base64')]);
+      batch.push([path, toBuffer(part).toString('base64')]);
       bytes += part.length + path.length;
       if (bytes < batchBytes) continue;
       yield batch;

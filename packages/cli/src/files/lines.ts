@@ -1,3 +1,4 @@
+import { toBuffer } from '@csc-fleet/common/encoding';
 /** A line of the input without its line feed, or the length of one that was too long to keep. */
 export type Line = { readonly bytes: Buffer } | { readonly tooLong: number };
 
@@ -10,7 +11,7 @@ export async function* splitLines(
 ): AsyncGenerator<Line[], void> {
   const splitter = createSplitter(maxBytes);
   for await (const chunk of input) {
-    const lines = splitter.add(Buffer.from(chunk.buffer, chunk.byteOffset, chunk.length));
+    const lines = splitter.add(toBuffer(chunk));
     if (lines.length > 0) yield lines;
   }
   const last = splitter.rest();

@@ -1,4 +1,5 @@
 import { type Receiver, toExecutionEvent } from '@csc-fleet/client/offline';
+import { toBuffer } from '@csc-fleet/common/encoding';
 import { CscError } from '@csc-fleet/common/errors';
 import type { Execution, WatchResponse } from '@csc-fleet/common/messages';
 import { frameTag, readFrames } from '@csc-fleet/common/output-log';
@@ -22,7 +23,7 @@ export async function followLocal(gate: Gate, receiver: Receiver, executionId: s
     // Other messages say what the receipt says too.
     if (encoded[0] !== frameTag) return;
     for (const { data, ...frame } of readFrames(encoded)) {
-      const bytes = Buffer.from(data.buffer, data.byteOffset, data.length);
+      const bytes = toBuffer(data);
       await receiver.output({ type: 'chunk', ...frame, data: bytes });
     }
   };

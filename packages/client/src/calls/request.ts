@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import type { ApprovalArtifact } from '@csc-fleet/common/approval';
 import { type CommandContract, readContract } from '@csc-fleet/common/contract';
-import { canonicalJson, type EncodableObject } from '@csc-fleet/common/encoding';
+import { canonicalJson, type EncodableObject, toBuffer } from '@csc-fleet/common/encoding';
 import { CscError, isCscError, orThrow } from '@csc-fleet/common/errors';
 import type { Limits } from '@csc-fleet/common/limits';
 import type { SubmitRequest, Terminal } from '@csc-fleet/common/rpc';
@@ -128,8 +128,7 @@ export function withKey(error: unknown, { idempotencyKey }: SubmitRequest, hint 
  * host then need not put in order.
  */
 export function toJsonBytes(artifact: object | string | Uint8Array): Buffer {
-  if (artifact instanceof Uint8Array)
-    return Buffer.from(artifact.buffer, artifact.byteOffset, artifact.length);
+  if (artifact instanceof Uint8Array) return toBuffer(artifact);
   return Buffer.from(typeof artifact === 'string' ? artifact : toOrderedJson(artifact));
 }
 

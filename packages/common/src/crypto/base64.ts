@@ -1,3 +1,4 @@
+import { toBuffer } from '../encoding/index.ts';
 /**
  * The bytes of standard base64 with padding, or undefined where the text is not the one encoding of them: other
  * characters, missing padding, bits behind the end. Node's decoder forgives all of that.
@@ -9,5 +10,5 @@ export function parseBase64(text: string): Uint8Array | undefined {
 
 /** Standard base64 with padding. */
 export function toBase64(bytes: Uint8Array): string {
-  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('base64');
+  return toBuffer(bytes).toString('base64');
 }

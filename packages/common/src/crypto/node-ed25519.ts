@@ -1,4 +1,5 @@
 import { createPrivateKey, createPublicKey, type KeyObject, sign, verify } from 'node:crypto';
+import { toBuffer } from '../encoding/index.ts';
 import { CscError } from '../errors/index.ts';
 import { BoundedCache } from './bounded-cache.ts';
 import { isAcceptableKey, isAcceptableSignature } from './canonical-points.ts';
@@ -49,7 +50,7 @@ function toPublicKey(publicKey: Uint8Array): KeyObject {
 }
 
 function toBase64url(bytes: Uint8Array): string {
-  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('base64url');
+  return toBuffer(bytes).toString('base64url');
 }
 
 /** The 32 bytes of an Ed25519 public KeyObject. */

@@ -1,4 +1,5 @@
 import { hash } from 'node:crypto';
+import { toBuffer } from '../encoding/index.ts';
 import { faulty, type Parsed, parsed } from '../errors/index.ts';
 import { isAcceptableKey } from './canonical-points.ts';
 import { keyLength } from './ed25519.ts';
@@ -20,7 +21,7 @@ export function sshString(bytes: Uint8Array): Buffer {
 
 /** The strings that these bytes are, one after another; undefined where they are not just that. */
 export function readSshStrings(bytes: Uint8Array): Buffer[] | undefined {
-  const buffer = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  const buffer = toBuffer(bytes);
   const strings: Buffer[] = [];
   for (let at = 0; at < buffer.length; ) {
     if (at + 4 > buffer.length) return undefined;

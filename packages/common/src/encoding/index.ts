@@ -1,3 +1,4 @@
+export { toBuffer } from './bytes.ts';
 export {
   type CanonicalOptions,
   canonicalAsWritten,

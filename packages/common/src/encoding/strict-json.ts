@@ -1,5 +1,6 @@
 import { isUtf8 } from 'node:buffer';
 import { type Fault, faulty, type Parsed, parsed } from '../errors/index.ts';
+import { toBuffer } from './bytes.ts';
 import { scanJson } from './json-scanner.ts';
 import { isPoisonous, type JsonValue } from './json-value.ts';
 
@@ -82,5 +83,5 @@ export function decodeStrictUtf8(bytes: Uint8Array, { maxBytes }: StrictOptions)
   if (bytes[0] === 0xef && bytes[1] === 0xbb && bytes[2] === 0xbf) {
     return faulty('begins with a byte order mark: save it as UTF-8 without one');
   }
-  return parsed(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('utf8'));
+  return parsed(toBuffer(bytes).toString('utf8'));
 }

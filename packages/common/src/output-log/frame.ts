@@ -1,5 +1,6 @@
 import { crc32 } from 'node:zlib';
 import { BinaryReader } from '@bufbuild/protobuf/wire';
+import { toBuffer } from '../encoding/index.ts';
 import { CscError } from '../errors/index.ts';
 import { type OutputChunk, OutputStream } from '../messages/index.ts';
 
@@ -127,10 +128,6 @@ export function chunkOf(bytes: Buffer): OutputChunk | undefined {
     // Of a newer gate, with members that frames do not have yet.
   }
   return undefined;
-}
-
-function toBuffer(view: Uint8Array): Buffer {
-  return Buffer.from(view.buffer, view.byteOffset, view.byteLength);
 }
 
 /**

@@ -1,4 +1,5 @@
 import { BinaryWriter } from '@bufbuild/protobuf/wire';
+import { toBuffer } from '../encoding/index.ts';
 
 /** What ts-proto generates for a message, as far as writing it goes. */
 interface Encodable<Message> {
@@ -20,6 +21,6 @@ export function encoderOf<Message>(type: Encodable<Message>): (message: Message)
     writer = undefined;
     const bytes = type.encode(message, own).finish();
     if (bytes.length <= mostKept) writer = own;
-    return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+    return toBuffer(bytes);
   };
 }

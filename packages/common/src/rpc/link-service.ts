@@ -1,5 +1,6 @@
 import { BinaryReader, BinaryWriter } from '@bufbuild/protobuf/wire';
 import { makeGenericClientConstructor } from '@grpc/grpc-js';
+import { toBuffer } from '../encoding/index.ts';
 import {
   type ExecutorLinkClient as Client,
   ConnectResponse,
@@ -53,14 +54,10 @@ export function decodePushOutput(message: Buffer): PushOutputRequest {
     const at = reader.uint32();
     if (at === tag.executionId) request.executionId = reader.string();
     else if (at === tag.logOffset) request.logOffset = Number(reader.int64());
-    else if (at === tag.frames) request.frames = viewOf(reader.bytes());
+    else if (at === tag.frames) request.frames = toBuffer(reader.bytes());
     else reader.skip(at & 7);
   }
   return request;
-}
-
-function viewOf(bytes: Uint8Array): Buffer {
-  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 }
 
 // Fields of csc.link.v1, as tags: number and wire type.

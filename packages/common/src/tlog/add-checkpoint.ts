@@ -1,5 +1,6 @@
 import { isUtf8 } from 'node:buffer';
 import { parseBase64, toBase64 } from '../crypto/index.ts';
+import { toBuffer } from '../encoding/index.ts';
 import { faulty, type Parsed, parsed } from '../errors/index.ts';
 import { maxNoteBytes } from './note.ts';
 import { hashLength, maxProofHashes } from './tree.ts';
@@ -25,7 +26,7 @@ export function formatAddCheckpoint({ oldSize, proof, checkpoint }: AddCheckpoin
 /** Reads it. */
 export function parseAddCheckpoint(body: Uint8Array): Parsed<AddCheckpoint> {
   if (body.length > maxAddCheckpointBytes || !isUtf8(body)) return faulty('is too long, or not UTF-8');
-  const bytes = Buffer.from(body.buffer, body.byteOffset, body.byteLength);
+  const bytes = toBuffer(body);
   const at = bytes.indexOf('\n\n');
   if (at < 0) return faulty('has no empty line before its checkpoint');
   const [first = '', ...lines] = bytes.subarray(0, at).toString('utf8').split('\n');

@@ -1,6 +1,7 @@
 import { isUtf8 } from 'node:buffer';
 import { hash } from 'node:crypto';
 import { nodeEd25519, parseBase64, type Signer, toBase64 } from '../crypto/index.ts';
+import { toBuffer } from '../encoding/index.ts';
 import { CscError, faulty, type Parsed, parsed, quoteBriefly } from '../errors/index.ts';
 
 /** The kinds of signature that are made and verified here: a log's own, and a witness's with its time. */
@@ -78,7 +79,7 @@ export function parseVkey(text: string): Parsed<NoteKey> {
 export function parseNote(bytes: Uint8Array): Parsed<Note> {
   if (bytes.length > maxNoteBytes) return faulty(`is longer than ${maxNoteBytes} bytes`);
   if (!isUtf8(bytes)) return faulty('is not UTF-8');
-  const all = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('utf8');
+  const all = toBuffer(bytes).toString('utf8');
   if (hasControls(all)) return faulty('has control characters');
   const at = all.lastIndexOf('\n\n');
   if (at < 0 || !all.endsWith('\n')) return faulty('is no signed note: a text, an empty line, signatures');

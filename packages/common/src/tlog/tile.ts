@@ -1,3 +1,4 @@
+import { toBuffer } from '../encoding/index.ts';
 import { faulty, type Parsed, parsed } from '../errors/index.ts';
 import { hashLength, type NodeReader, nodeHash } from './tree.ts';
 
@@ -102,7 +103,7 @@ export function formatBundle(entries: readonly Uint8Array[]): Buffer {
 
 /** The first `count` entries of a bundle, which has as many at least, and none beyond 256. */
 export function parseBundle(bytes: Uint8Array, count: number): Parsed<Uint8Array[]> {
-  const view = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  const view = toBuffer(bytes);
   const entries: Uint8Array[] = [];
   let at = 0;
   while (entries.length < count) {

@@ -1,3 +1,4 @@
+import { toBuffer } from '@csc-fleet/common/encoding';
 import { CscError } from '@csc-fleet/common/errors';
 import type { ReceiptTexts } from '@csc-fleet/common/evidence';
 import type { Refused } from '@csc-fleet/common/messages';
@@ -217,8 +218,8 @@ export class Deliveries {
     texts: ReceiptTexts | undefined,
   ): void {
     if (texts === undefined) return;
-    const receiptJson = asBuffer(texts.receiptJson);
-    const originalJson = asBuffer(texts.originalJson ?? new Uint8Array());
+    const receiptJson = toBuffer(texts.receiptJson);
+    const originalJson = toBuffer(texts.originalJson ?? new Uint8Array());
     const value = { executionId, receiptJson, originalJson, outputLogLength, signedLogLength };
     this.#outbox.post({ $case: 'receipt', value });
   }
@@ -250,10 +251,6 @@ export class Deliveries {
     await this.#backlog.drop(executionId);
     await this.#host.spools.remove(executionId);
   }
-}
-
-function asBuffer({ buffer, byteOffset, byteLength }: Uint8Array): Buffer {
-  return Buffer.from(buffer, byteOffset, byteLength);
 }
 
 /** What is remembered of a receipt while it is owed. */

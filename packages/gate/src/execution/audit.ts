@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { parseAnyApproval } from '@csc-fleet/common/approval';
-import { toTimestamp } from '@csc-fleet/common/encoding';
+import { toBuffer, toTimestamp } from '@csc-fleet/common/encoding';
 import { isRpcReason } from '@csc-fleet/common/errors';
 import {
   AuditRecord,
@@ -239,7 +239,7 @@ function placeOf({
 }): ReceiptPlace {
   const chained = originalJson.length > 0 ? originalJson : receiptJson;
   const { executor_id, executor_epoch, sequence } = JSON.parse(
-    Buffer.from(chained.buffer, chained.byteOffset, chained.byteLength).toString(),
+    toBuffer(chained).toString(),
   ) as Partial<ReceiptV02>;
   return {
     receiptSha256: sha256(chained),

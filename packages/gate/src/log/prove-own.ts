@@ -1,3 +1,4 @@
+import { toBuffer } from '@csc-fleet/common/encoding';
 import type { Identity } from '@csc-fleet/common/identity';
 import type {
   OwnReceiptProof,
@@ -11,7 +12,7 @@ import {
   proveConsistency,
   proveInclusion,
 } from '@csc-fleet/common/tlog';
-import { type ProvePorts, toBuffer } from './prove.ts';
+import type { ProvePorts } from './prove.ts';
 
 /**
  * What an executor is told of its own receipts, by the checkpoint that there is: it asks again for what is not in it, and is

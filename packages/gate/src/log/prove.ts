@@ -1,3 +1,4 @@
+import { toBuffer } from '@csc-fleet/common/encoding';
 import { CscError, isCscError } from '@csc-fleet/common/errors';
 import type {
   ProveReceiptsRequest,
@@ -151,6 +152,3 @@ export async function readLogTile(
 }
 
 /** The same bytes, as messages have them. */
-export function toBuffer(bytes: Uint8Array): Buffer {
-  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-}

@@ -1,5 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Signer } from '@csc-fleet/common/crypto';
+import { toBuffer } from '@csc-fleet/common/encoding';
 import { CscError, orThrow } from '@csc-fleet/common/errors';
 import { AuditRecord } from '@csc-fleet/common/messages';
 import { Signal } from '@csc-fleet/common/service';
@@ -328,7 +329,7 @@ function entryOf({ sequence, kind, record }: AuditRow): Uint8Array[] {
 
 // Of an entry that this log has written: canonical JSON begins with it. Hundreds of them are looked at for one proof.
 function sequenceOf(bytes: Uint8Array): number {
-  const head = Buffer.from(bytes.buffer, bytes.byteOffset, Math.min(bytes.length, 40)).toString('latin1');
+  const head = toBuffer(bytes.subarray(0, 40)).toString('latin1');
   const [, digits] = /^\{"audit_sequence":(\d+),/.exec(head) ?? [];
   return digits === undefined ? toEntry(bytes).audit_sequence : Number(digits);
 }

@@ -1,6 +1,7 @@
 import { constants, existsSync } from 'node:fs';
 import { type FileHandle, mkdir, open, stat } from 'node:fs/promises';
 import { dirname } from 'node:path';
+import { toBuffer } from '@csc-fleet/common/encoding';
 import { CscError } from '@csc-fleet/common/errors';
 import {
   type Frame,
@@ -399,8 +400,4 @@ export class OutputLog {
     this.#unsynced = whole;
     if (whole < size) await file.truncate(whole);
   }
-}
-
-function toBuffer(bytes: Uint8Array): Buffer {
-  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 }

@@ -1,18 +1,18 @@
+import { toBuffer } from '@csc-fleet/common/encoding';
 import { ApprovalsService, CheckResponse, encoderOf, FleetService, GateService } from '@csc-fleet/common/rpc';
 import type { ServiceDefinition, UntypedServiceImplementation } from '@grpc/grpc-js';
 import { type OneRequestRules, streaming, unary, undecoded } from './calls.ts';
 import type { ApprovalMethods, FleetMethods, GateMethods } from './methods.ts';
 
-// Output is relayed as it lies on disk: it is encoded already.
-const encoded = (message: Uint8Array): Buffer =>
-  Buffer.from(message.buffer, message.byteOffset, message.byteLength);
-
-/** csc.gate.v1.Gate, with requests that are not decoded, and responses of Run and ReadOutput that are given as bytes. */
+/**
+ * csc.gate.v1.Gate, with requests that are not decoded, and responses of Run and ReadOutput that are given as bytes: output is
+ * relayed as it lies on disk, which is encoded already.
+ */
 export const gateService: ServiceDefinition = undecoded({
   ...GateService,
   check: { ...GateService.check, responseSerialize: encoderOf(CheckResponse) },
-  run: { ...GateService.run, responseSerialize: encoded },
-  readOutput: { ...GateService.readOutput, responseSerialize: encoded },
+  run: { ...GateService.run, responseSerialize: toBuffer },
+  readOutput: { ...GateService.readOutput, responseSerialize: toBuffer },
 });
 
 /** The methods of csc.gate.v1.Gate as gRPC calls them. */
