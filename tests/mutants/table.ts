@@ -659,6 +659,14 @@ const host: readonly Mutant[] = [
     red: 'of them are no two people’s',
   },
   {
+    name: 'a-receipt-names-the-contract-by-the-ticket',
+    file: `${executor}/run/prepare.ts`,
+    before: 'contractSha256: submitted.contractSha256,',
+    after: 'contractSha256: ticket.contract_sha256,',
+    tests: [`${executor}/admission/wiring.test.ts`],
+    red: 'is named by this host’s own hash of it',
+  },
+  {
     name: 'one-approval-is-two-people-at-the-gate',
     file: `${gate}/approval/standing.ts`,
     before: 'dualControl, contract, contractSha256, now }',

@@ -72,8 +72,9 @@ export function checkApprovals(
     const message = `at most ${offerLimits.approvals} approvals may come with a ticket, not ${approvalsJson.length}`;
     throw new CscError('APPROVAL_INVALID', message);
   }
-  const { contract, ticket, evaluation, document, verifiedAt: now } = permitted;
-  const { approval_ids: named, contract_sha256: contractSha256 } = ticket;
+  const { contract, ticket, evaluation, document, verifiedAt: now, submitted } = permitted;
+  const { approval_ids: named } = ticket;
+  const { contractSha256 } = submitted;
   const rules = { by: 'host', acceptUnsigned, dualControl, contract, contractSha256, now, named } as const;
   const wanted = wantedApprovals(contract, document);
   const signed = toSignedSubject(permitted, place);

@@ -1,6 +1,6 @@
 import { isDeepStrictEqual } from 'node:util';
 import type { CountedApproval } from '@csc-fleet/common/approval';
-import { type CommandContract, contractSha256 } from '@csc-fleet/common/contract';
+import type { CommandContract } from '@csc-fleet/common/contract';
 import type { Clock } from '@csc-fleet/common/encoding';
 import { CscError } from '@csc-fleet/common/errors';
 import { type Limits, narrowLimits } from '@csc-fleet/common/limits';
@@ -248,7 +248,7 @@ export function isStillGranted(
 
 // Who may type is whoever has the key that was submitted, and nobody says otherwise to it.
 function terminalOf(
-  { ticket, contract, document, belongings, submitted, verifiedAt }: Supplied,
+  { ticket, document, belongings, submitted, verifiedAt }: Supplied,
   { stdout }: OutputCaps,
 ): RunTerminal | undefined {
   const { terminal: wish } = ticket.grant;
@@ -260,7 +260,7 @@ function terminalOf(
     ...{ size: { columns, rows }, type, at: verifiedAt, maxBytes: recordingBytes(stdout) },
     recordsInput: rules.record_input === true,
   });
-  const run = terminalRun(submitted.claimed?.nonce, contractSha256(contract));
+  const run = terminalRun(submitted.claimed?.nonce, submitted.contractSha256);
   const key = Buffer.from(wish.input_key, 'base64');
   return {
     ends,

@@ -22,7 +22,11 @@ import { findOnceGenuine, type Trust } from './verify-ticket.ts';
  * not use it up.
  */
 export type Papers =
-  | { readonly contract: CommandContract; readonly claimed: ClaimedSubmission | undefined }
+  | {
+      readonly contract: CommandContract;
+      readonly contractSha256: string;
+      readonly claimed: ClaimedSubmission | undefined;
+    }
   | {
       readonly contract: CommandContract;
       readonly submitted: SubmittedTicket;
@@ -188,8 +192,9 @@ function planRecord(
   const { contract } = reached;
   const believed = 'submitted' in reached ? reached : undefined;
   const { document, approvals = [] } = believed ?? { document: undefined };
-  const claimed = 'submitted' in reached ? reached.submitted.claimed : reached.claimed;
-  const ticket = findOnceGenuine(offer, contract, trust);
+  const { claimed, contractSha256 } = 'submitted' in reached ? reached.submitted : reached;
+  const { executionId, ticketJson } = offer;
+  const ticket = findOnceGenuine({ executionId, ticketJson, contractSha256 }, trust);
   // One that has not begun yet may still run.
   if (ticket === undefined || msUntilBegun({ ticket, submission: claimed }, clock) > 0) return undefined;
   const use = toUse(ticket, claimed);
@@ -197,7 +202,10 @@ function planRecord(
   if (journal.findObjection(use) !== undefined) return undefined;
   const now = clock.now();
   const { executorId } = trust;
-  const subject = { executorId, executionMode, contract, ticket, approvals, startedAt: now };
+  const subject = {
+    ...{ executorId, executionMode, contract, contractSha256, ticket, approvals },
+    startedAt: now,
+  };
   const why = `${reason}: ${message}`;
   const known = {
     ...(document === undefined ? {} : { document }),

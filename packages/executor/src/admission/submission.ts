@@ -80,6 +80,7 @@ export interface GenuineSubmission {
 class Submitted {
   protected readonly step = 'submitted';
   readonly contract: CommandContract;
+  readonly contractSha256: string;
   readonly ticket: ExecutionTicket;
   readonly verifiedAt: Date;
   /** What the owners said then: a run ends as it began, whatever they say next. */
@@ -92,12 +93,13 @@ class Submitted {
   readonly warnings: readonly string[];
 
   constructor(
-    { contract, ticket, verifiedAt, claimed }: GenuineTicket,
+    { contract, contractSha256, ticket, verifiedAt, claimed }: GenuineTicket,
     owners: OwnersWord,
     submission: GenuineSubmission | undefined,
     warnings: readonly string[],
   ) {
     this.contract = contract;
+    this.contractSha256 = contractSha256;
     this.ticket = ticket;
     this.verifiedAt = verifiedAt;
     this.owners = owners;
@@ -217,7 +219,7 @@ function findSubmission(
     revokedAt: (publicKey) => trust.owners.revocations?.revokedKeys().get(publicKey),
     trustDomain: trust.trustDomain,
     now: trust.now,
-    contractSha256: genuine.ticket.contract_sha256,
+    contractSha256: genuine.contractSha256,
     host: trust,
   });
   const sha256 = submissionSha256(submission);

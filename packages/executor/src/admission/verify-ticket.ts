@@ -1,9 +1,8 @@
-import { type CommandContract, contractSha256 } from '@csc-fleet/common/contract';
+import type { CommandContract } from '@csc-fleet/common/contract';
 import type { KeyRing } from '@csc-fleet/common/crypto';
 import { parseTimestamp, toTimestamp } from '@csc-fleet/common/encoding';
 import { CscError, isCscError } from '@csc-fleet/common/errors';
 import { openTicket } from '@csc-fleet/common/evidence';
-import type { Offer } from '@csc-fleet/common/messages';
 import { type ExecutionTicket, parseTicket } from '@csc-fleet/common/ticket';
 import { type ClaimedSubmission, type OfferedTicket, offerLimits } from './offer.ts';
 
@@ -24,12 +23,18 @@ export interface Trust {
 class Genuine {
   protected readonly step = 'genuine';
   readonly contract: CommandContract;
+  readonly contractSha256: string;
   readonly ticket: ExecutionTicket;
   readonly verifiedAt: Date;
   readonly claimed: ClaimedSubmission | undefined;
 
-  constructor({ contract, claimed }: OfferedTicket, ticket: ExecutionTicket, verifiedAt: Date) {
+  constructor(
+    { contract, contractSha256, claimed }: OfferedTicket,
+    ticket: ExecutionTicket,
+    verifiedAt: Date,
+  ) {
     this.contract = contract;
+    this.contractSha256 = contractSha256;
     this.ticket = ticket;
     this.verifiedAt = verifiedAt;
     this.claimed = claimed;
@@ -80,14 +85,12 @@ function beginsAt({ ticketJson }: { readonly ticketJson: Uint8Array }): Date | u
  * signed: a gate could have one execution refused with a contract that it then runs.
  */
 export function findOnceGenuine(
-  { executionId, ticketJson }: Offer,
-  contract: CommandContract,
+  offered: Pick<OfferedTicket, 'executionId' | 'ticketJson' | 'contractSha256'>,
   trust: Omit<Trust, 'now'>,
 ): ExecutionTicket | undefined {
-  const begins = beginsAt({ ticketJson });
+  const begins = beginsAt(offered);
   if (begins === undefined) return undefined;
   try {
-    const offered = { executionId, ticketJson, contractSha256: contractSha256(contract) };
     return openOffered(offered, { ...trust, now: begins });
   } catch (error) {
     if (isCscError(error)) return undefined;

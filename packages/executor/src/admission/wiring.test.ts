@@ -3,6 +3,7 @@ import { mkdirSync, symlinkSync } from 'node:fs';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
+import { contractSha256 } from '@csc-fleet/common/contract';
 import { createSigner } from '@csc-fleet/common/crypto';
 import { type CommandShort, makeContract, shell } from '@csc-fleet/test-kit/contract';
 import type { OfferOverrides } from '@csc-fleet/test-kit/executor/scripted-gate';
@@ -279,4 +280,17 @@ describe('a command gets and shows no more than is due', () => {
     symlinkSync('/usr/bin/python3', join(bench.workspace, 'tool'));
     expect((await refusal(offer({ argv: ['./tool', 'x.py'] }))).reason).toBe('HOST_CEILING_EXCEEDED');
   });
+});
+
+it('the contract of a receipt is named by this host’s own hash of it, whatever a ticket writes', async () => {
+  bench = await openWorkbench();
+  const named = async (kind: 'receipt' | 'refused', command: CommandShort) => {
+    const contract = makeContract(bench.workspace, [command]);
+    const own = contractSha256(contract);
+    const ticket = { contract_sha256: own.toUpperCase() };
+    const { receiptJson } = await bench.gate.next(kind, bench.gate.offer(contract, bench.policy, { ticket }));
+    expect(JSON.parse(receiptJson.toString())).toMatchObject({ contract_sha256: own });
+  };
+  await named('receipt', {});
+  await named('refused', { network: 'full' });
 });

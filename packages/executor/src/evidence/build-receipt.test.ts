@@ -1,3 +1,4 @@
+import { contractSha256 } from '@csc-fleet/common/contract';
 import { createSigner, generateKeyPair } from '@csc-fleet/common/crypto';
 import { sealReceipt, toReceiptError } from '@csc-fleet/common/evidence';
 import { emptyDigest } from '@csc-fleet/common/output-log';
@@ -23,6 +24,7 @@ const subject: ReceiptSubject = {
   executorId: 'executor-1',
   executionMode: 'hardened',
   contract,
+  contractSha256: contractSha256(contract),
   ticket,
   document: makePolicy('/work'),
   approvals: [],

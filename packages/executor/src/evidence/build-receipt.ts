@@ -1,5 +1,5 @@
 import type { CountedApproval } from '@csc-fleet/common/approval';
-import { type CommandContract, contractSha256 } from '@csc-fleet/common/contract';
+import type { CommandContract } from '@csc-fleet/common/contract';
 import { sha256Hex, toTimestamp } from '@csc-fleet/common/encoding';
 import { toReceiptError } from '@csc-fleet/common/evidence';
 import type { TokenIdentity } from '@csc-fleet/common/oidc';
@@ -20,6 +20,8 @@ export interface ReceiptSubject {
   readonly executorId: string;
   readonly executionMode: ExecutionMode;
   readonly contract: CommandContract;
+  /** Of its canonical form, lower-case hex, as this host has computed it: never what a ticket says of it. */
+  readonly contractSha256: string;
   readonly ticket: ExecutionTicket;
   /** Absent where the ticket was refused before its policy was found. */
   readonly document?: PolicyDocument;
@@ -98,6 +100,7 @@ type SubjectMembers = Omit<ReceiptV02, keyof Conclusion | 'ended_at' | 'commands
 
 function describeSubject({
   contract,
+  contractSha256,
   ticket,
   document,
   approvals,
@@ -107,7 +110,7 @@ function describeSubject({
     receipt_version: 'csc.receipt.v0.2',
     contract_id: contract.contract_id,
     execution_id: ticket.execution_id,
-    contract_sha256: contractSha256(contract),
+    contract_sha256: contractSha256,
     started_at: toTimestamp(subject.startedAt),
     policy_profile: document?.policy.name ?? ticket.policy_profile,
     policy_sha256: document?.sha256 ?? ticket.policy_sha256,

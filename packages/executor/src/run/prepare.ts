@@ -70,6 +70,7 @@ class Prepared {
       executorId,
       executionMode,
       contract,
+      contractSha256: submitted.contractSha256,
       ticket,
       document,
       approvals,

@@ -17,6 +17,7 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { DatabaseSync } from 'node:sqlite';
 import { Readable } from 'node:stream';
+import { contractSha256 } from '@csc-fleet/common/contract';
 import { createKeyRing, createSigner } from '@csc-fleet/common/crypto';
 import { type ChainLink, type ReceiptTexts, sealChained, verifyReceiptFor } from '@csc-fleet/common/evidence';
 import type { Offer } from '@csc-fleet/common/messages';
@@ -340,9 +341,10 @@ describe('a journal of which the disk has lost something', () => {
   const signer = createSigner(seed, 'host-key');
   const now = new Date();
   const clock = { now: () => now };
+  const contract = makeContract('/work', [{ id: 'done' }, { id: 'under-way' }]);
   const subject: ReceiptSubject = {
     ...{ executorId: 'executor-1', executionMode: 'local', approvals: [], startedAt: now },
-    contract: makeContract('/work', [{ id: 'done' }, { id: 'under-way' }]),
+    ...{ contract, contractSha256: contractSha256(contract) },
     ticket: {
       ...{ ticket_id: 'ticket-1', execution_id: executionId, policy_profile: 'test' },
       ...{ policy_sha256: 'a'.repeat(64), grant: { receipt_version: 'csc.receipt.v0.2' } },
