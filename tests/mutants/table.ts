@@ -2631,8 +2631,9 @@ const submissions: readonly Mutant[] = [
   {
     name: 'refusal-at-redeem-forgets-the-submission',
     file: `${executor}/admission/refusal.ts`,
-    before: "'submitted' in reached ? reached.submitted.claimed : reached.claimed;",
-    after: "'submitted' in reached && !('first' in reached) ? reached.submitted.claimed : undefined;",
+    before: "const { claimed, contractSha256 } = 'submitted' in reached ? reached.submitted : reached;",
+    after:
+      "const { contractSha256 } = 'submitted' in reached ? reached.submitted : reached; const claimed = 'submitted' in reached && !('first' in reached) ? reached.submitted.claimed : undefined;",
     tests: [`${executor}/admission/submission.test.ts`],
     red: 'as its approval was used up',
   },

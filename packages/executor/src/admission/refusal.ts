@@ -193,8 +193,7 @@ function planRecord(
   const believed = 'submitted' in reached ? reached : undefined;
   const { document, approvals = [] } = believed ?? { document: undefined };
   const { claimed, contractSha256 } = 'submitted' in reached ? reached.submitted : reached;
-  const { executionId, ticketJson } = offer;
-  const ticket = findOnceGenuine({ executionId, ticketJson, contractSha256 }, trust);
+  const ticket = findOnceGenuine({ ...offer, contractSha256 }, trust);
   // One that has not begun yet may still run.
   if (ticket === undefined || msUntilBegun({ ticket, submission: claimed }, clock) > 0) return undefined;
   const use = toUse(ticket, claimed);
@@ -202,10 +201,8 @@ function planRecord(
   if (journal.findObjection(use) !== undefined) return undefined;
   const now = clock.now();
   const { executorId } = trust;
-  const subject = {
-    ...{ executorId, executionMode, contract, contractSha256, ticket, approvals },
-    startedAt: now,
-  };
+  const about = { contract, contractSha256, ticket, approvals };
+  const subject = { executorId, executionMode, ...about, startedAt: now };
   const why = `${reason}: ${message}`;
   const known = {
     ...(document === undefined ? {} : { document }),
