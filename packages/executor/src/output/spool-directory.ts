@@ -7,7 +7,7 @@ import { makeDirectory } from '@csc-fleet/common/files';
 import { type LogContent, openStoredLog, readLogContent, type StoredLog } from './read-log.ts';
 import { type OutputCaps, OutputSpool, sumOf } from './spool.ts';
 
-// As node:fs/promises has them, which brings nine of Node's modules, and of which a run without output loads nothing else.
+// As node:fs/promises has them, which takes 2 ms to load, and which `csc run` of a command without output needs for nothing else.
 const [readdir, rm, stat] = [promisify(fs.readdir), promisify(fs.rm), promisify(fs.stat)];
 
 const nearlyNothing = 512 * 1024;
