@@ -1120,7 +1120,7 @@ const host: readonly Mutant[] = [
   },
   {
     name: 'read-before-it-is-on-disk',
-    file: `${gate}/store/store.ts`,
+    file: `${gate}/store/access.ts`,
     before: 'await this.#commits.settled;',
     after: '',
     tests: [`${gate}/store/store.test.ts`],
@@ -1932,7 +1932,7 @@ const fleet: readonly Mutant[] = [
   },
   {
     name: 'late-receipt-of-whoever-is-first',
-    file: `${gate}/store/store.ts`,
+    file: `${gate}/store/receipt-store.ts`,
     before: 'executor_id <> ',
     after: 'executor_id = ',
     tests: [`${gate}/store/store.test.ts`],
@@ -3949,7 +3949,7 @@ const logs: readonly Mutant[] = [
   },
   {
     name: 'gate-acknowledges-a-second-contradiction',
-    file: `${gate}/store/store.ts`,
+    file: `${gate}/store/receipt-store.ts`,
     before: 'return written > 0 || isLateReceipt(sqlite, offer, receiptJson);',
     after: 'return true;',
     tests: log,

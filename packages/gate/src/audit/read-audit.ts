@@ -4,7 +4,8 @@ import { parseIdentity, toIdentityUri } from '@csc-fleet/common/identity';
 import { AuditRecord, type AuditRequest, type AuditResponse } from '@csc-fleet/common/messages';
 import { auditBounds, checkBounds, requestInvalid } from '../bounds/index.ts';
 import { executorName } from '../execution/row.ts';
-import type { AuditQuery, Store } from '../store/store.ts';
+import type { AuditQuery } from '../store/audit-store.ts';
+import type { Store } from '../store/store.ts';
 import type { AuditRow } from '../store/tables.ts';
 
 export interface AuditPorts {

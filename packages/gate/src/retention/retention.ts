@@ -4,7 +4,8 @@ import { guarded } from '@csc-fleet/common/errors';
 import type { PruneResponse } from '@csc-fleet/common/messages';
 import type { LogFields, LogMessage } from '@csc-fleet/common/service';
 import type { OutputStore } from '../output/output-store.ts';
-import type { Forgettable, Store, WholeExecution } from '../store/store.ts';
+import type { Forgettable, WholeExecution } from '../store/retention-store.ts';
+import type { Store } from '../store/store.ts';
 
 /** How much of what is over is kept, and for how long. */
 export interface RetentionLimits {

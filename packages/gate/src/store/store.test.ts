@@ -21,9 +21,10 @@ import type { SyncFile } from '@csc-fleet/common/database';
 import type { CscError } from '@csc-fleet/common/errors';
 import { type ExecutionEvent, ExecutionState } from '@csc-fleet/common/messages';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import type { ListQuery } from './execution-store.ts';
 import { createMemoryStore } from './memory-store.ts';
 import { NodeSqlite } from './node-sqlite.ts';
-import { type ListQuery, openStore, type Store } from './store.ts';
+import { openStore, type Store } from './store.ts';
 import type { NewExecution } from './tables.ts';
 import type { Step } from './write-step.ts';
 
