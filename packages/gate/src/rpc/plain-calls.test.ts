@@ -6,7 +6,7 @@ import { maxMessageBytes, toServiceError, writeMessagePrefix } from '@csc-fleet/
 import { Client, credentials, Metadata, type ServiceDefinition, status } from '@grpc/grpc-js';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { UnaryHandler, UnaryWire } from './calls.ts';
-import { servePlainCalls } from './plain-calls.ts';
+import { callsPerTurn, servePlainCalls } from './plain-calls.ts';
 
 const raw = (value: unknown): Buffer => value as Buffer;
 const method = (path: string, responseStream = false) => ({
@@ -140,6 +140,20 @@ describe('a plain call', () => {
     await call(Buffer.alloc(1), { metadata });
     const peer = expect.stringMatching(/^127\.0\.0\.1:\d+$/);
     expect(seen).toEqual(['/test/Call', peer, ['00-1'], [], {}]);
+  });
+
+  it('is answered while others that came with it still wait', async () => {
+    const wanted = 6 * callsPerTurn;
+    const served: number[] = [];
+    const calls = Array.from({ length: wanted }, async () => {
+      const stream = session.request(plain);
+      stream.once('response', () => served.push(asked.length));
+      stream.resume().end(framed(Buffer.alloc(1)));
+      await once(stream, 'close');
+    });
+    await Promise.all(calls);
+    expect(asked).toHaveLength(wanted);
+    expect(Math.min(...served)).toBeLessThan(wanted);
   });
 
   it('fails with the status and the details of its error', async () => {
