@@ -2900,6 +2900,14 @@ const takenOver: readonly Mutant[] = [
     red: 'it under a policy that nobody bound to who asked',
   },
   {
+    name: 'news-that-failed-is-not-asked-for-again',
+    file: `${executor}/service/owners.ts`,
+    before: 'if (heard === undefined) this.#retryLater();',
+    after: 'if (heard === undefined) void 0;',
+    tests: [`${executor}/service/owners.test.ts`],
+    red: 'whose gate is gone before it has answered',
+  },
+  {
     name: 'mirror-forgets-what-it-knew',
     file: mirror,
     before: 'if (before === undefined) {',

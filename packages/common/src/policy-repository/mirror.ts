@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { cpSync, existsSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { open } from 'node:fs/promises';
 import { join } from 'node:path';
 import { BaseFetcher, Updater } from 'tuf-js';
 import { DownloadHTTPError, DownloadLengthMismatchError, ExpiredMetadataError } from 'tuf-js/dist/error.js';
@@ -138,7 +139,7 @@ export function createPolicyMirror(options: MirrorOptions): PolicyMirror {
       if (kept?.contentSha256 === sha256Hex(targets))
         cpSync(join(place, 'targets'), join(incoming, 'targets'), { recursive: true });
       else await fetchTargets(incoming, updater);
-      syncTree(incoming);
+      await syncTree(incoming);
     }
     const owners = known ?? readVersion(incoming);
     const current = {
@@ -412,10 +413,21 @@ function writeCurrent(directory: string, content: Current): void {
   syncPath(directory);
 }
 
-function syncTree(path: string): void {
-  for (const entry of readdirSync(path, { withFileTypes: true, recursive: true }))
-    syncPath(join(entry.parentPath, entry.name));
-  syncPath(path);
+// All at once, and not on this thread: on a disk that takes seconds for each, one after the other is a minute for which the owners'
+// word does not count, and nothing else is done meanwhile.
+async function syncTree(path: string): Promise<void> {
+  const entries = readdirSync(path, { withFileTypes: true, recursive: true });
+  const paths = entries.map((entry) => join(entry.parentPath, entry.name));
+  await Promise.all([...paths, path].map(syncAside));
+}
+
+async function syncAside(path: string): Promise<void> {
+  const file = await open(path, 'r');
+  try {
+    await file.sync();
+  } finally {
+    await file.close();
+  }
 }
 
 function removeOthers(directory: string, keep: string | undefined): void {

@@ -104,6 +104,10 @@ const damageNote =
 
 // Between one look and the next.
 const restMs = 250;
+// After one that came to nothing, in milliseconds: what has been revoked meanwhile must not wait for the next regular look, which
+// the owner of a host may have set to once a day, as nobody tells it a second time.
+const firstRetryMs = 1_000;
+const longestRetryMs = 60_000;
 // As long as an offer may wait for it: a gate that never hands it over holds up its own offers alone.
 const hearingMs = 5000;
 
@@ -117,6 +121,9 @@ class RepositoryOwners implements HostOwners {
   #work: Promise<void> = Promise.resolve();
   #next: Promise<void> | undefined;
   #hearing: Promise<void> | undefined;
+  #retry: NodeJS.Timeout | undefined;
+  #retryMs = firstRetryMs;
+  #isClosed = false;
 
   constructor(mirror: PolicyMirror, { refreshSec }: RepositoryConfig, log: Log) {
     this.#mirror = mirror;
@@ -144,6 +151,7 @@ class RepositoryOwners implements HostOwners {
   }
 
   hearNews(): void {
+    this.#retryMs = firstRetryMs;
     const heard = Promise.race([this.refresh(), sleep(hearingMs, undefined, { ref: false })]).then(() => {
       if (this.#hearing === heard) this.#hearing = undefined;
     });
@@ -159,16 +167,27 @@ class RepositoryOwners implements HostOwners {
   }
 
   close(): void {
+    this.#isClosed = true;
     clearInterval(this.#timer);
+    clearTimeout(this.#retry);
   }
 
   async #refresh(): Promise<void> {
+    clearTimeout(this.#retry);
     const before = this.#heard;
     const heard = await this.#ask();
+    if (this.#isClosed) return;
+    if (heard === undefined) this.#retryLater();
+    else this.#retryMs = firstRetryMs;
     // The version alone does not tell that it says something else.
     if (heard === undefined || heard.contentSha256 === before?.contentSha256) return;
     this.#log.info(toLogged(heard), 'the owners have published something new');
     for (const listener of this.#listeners) listener(heard);
+  }
+
+  #retryLater(): void {
+    this.#retry = setTimeout(() => void this.refresh(), this.#retryMs).unref();
+    this.#retryMs = Math.min(2 * this.#retryMs, longestRetryMs);
   }
 
   async #ask(): Promise<PublishedPolicy | undefined> {
@@ -176,6 +195,8 @@ class RepositoryOwners implements HostOwners {
       this.#heard = await this.#mirror.refresh();
       return this.#heard;
     } catch (error) {
+      // Nobody answers a service that ends.
+      if (this.#isClosed) return undefined;
       const code = isCscError(error) ? error.code : 'INTERNAL';
       const kept = this.#heard === undefined ? {} : toLogged(this.#heard);
       this.#log.warn({ error, code, ...kept }, 'the policy repository could not be refreshed');
