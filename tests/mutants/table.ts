@@ -2507,6 +2507,14 @@ const fleet: readonly Mutant[] = [
     tests: [`${gate}/bounds/bounds.test.ts`],
     red: 'of an executor: ',
   },
+  {
+    name: 'links-over-the-network-are-the-gates-own',
+    file: `${gate}/rpc/link-service.ts`,
+    before: 'const remote = { executor, certificate, labels, send, hangUp: fail };',
+    after: 'const remote = { executor, certificate, labels, send, hangUp: fail, isOurs: true };',
+    tests: [`${gate}/bounds/bounds.test.ts`],
+    red: 'claims to be the gate’s own',
+  },
 ];
 
 /** A client that believes its gate. */

@@ -44,7 +44,7 @@ describe('a host whose owners publish a repository', () => {
     rmSync(root, { recursive: true });
   });
 
-  function publishing(name: string, files: Record<string, unknown> = bound): TestRepository {
+  function publishing(name: string, files: Parameters<TestRepository['publish']>[0] = bound): TestRepository {
     const repository = new TestRepository(join(root, name), { now: () => now });
     repository.publish(files);
     return repository;

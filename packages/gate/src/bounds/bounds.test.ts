@@ -1,3 +1,4 @@
+import { BinaryReader, BinaryWriter } from '@bufbuild/protobuf/wire';
 import { isCscError } from '@csc-fleet/common/errors';
 import { EndedBy } from '@csc-fleet/common/messages';
 import {
@@ -14,6 +15,7 @@ import { ServedGate, soon, TestPki } from '@csc-fleet/test-kit/gate/served-gate'
 import { agent, TestGate, toRequest } from '@csc-fleet/test-kit/gate/test-gate';
 import { type ClientDuplexStream, Metadata, type ServiceError } from '@grpc/grpc-js';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import type { Remote } from '../link/connection.ts';
 
 let pki: TestPki;
 let test: TestGate;
@@ -89,12 +91,16 @@ describe('whatever is in a field of an executor’s message', () => {
   type Call = ClientDuplexStream<Buffer, ConnectResponse>;
 
   /** The code that the connection ends with; `OK` where the gate takes the message and goes on. */
-  function say(link: ExecutorLinkClient, messages: readonly Buffer[]): Promise<string> {
+  function say(
+    link: ExecutorLinkClient,
+    messages: readonly Buffer[],
+    metadata = new Metadata(),
+  ): Promise<string> {
     const call: Call = link.makeBidiStreamRequest(
       '/csc.link.v1.ExecutorLink/Connect',
       raw,
       (bytes: Buffer) => bytes as unknown as ConnectResponse,
-      new Metadata(),
+      metadata,
       soon(),
     );
     const heartbeat = ConnectRequest.encode({
@@ -135,6 +141,49 @@ describe('whatever is in a field of an executor’s message', () => {
     expect(codes.filter(([, code]) => !known.includes(code))).toEqual([]);
     expect(codes.filter(([, code]) => code === 'REQUEST_INVALID').length).toBeGreaterThan(codes.length / 2);
     await expectWell();
+  });
+
+  it('has its bounds also where a link over the network claims to be the gate’s own, as that of csc run is', async () => {
+    const opened: Remote[] = [];
+    await served.stop();
+    const { link } = test.gate;
+    const open = (remote: Remote) => {
+      opened.push(remote);
+      return link.open(remote);
+    };
+    served = await ServedGate.start({ ...test.gate, link: { open } }, pki);
+    const names = ['isOurs', 'is_ours', 'isours', 'is-ours', 'csc-is-ours', 'x-csc-is-ours', 'remote'];
+    const metadata = new Metadata();
+    for (const name of names) metadata.set(name.toLowerCase(), 'true');
+    // Members that no version has, in the Hello and around it: true, and its name.
+    const claims = [200, 2000].flatMap((number) => [
+      ...new BinaryWriter()
+        .uint32(number << 3)
+        .bool(true)
+        .finish(),
+      ...new BinaryWriter()
+        .uint32(((number + 1) << 3) | 2)
+        .string('isOurs')
+        .finish(),
+    ]);
+    const claiming = (hello: object): Buffer => {
+      const labels = Object.fromEntries(names.map((name) => [name, 'true']));
+      const value = { ...test.executor('host').hello(), labels, isOurs: true, ...hello };
+      const reader = new BinaryReader(ConnectRequest.encode({ message: { $case: 'hello', value } }).finish());
+      const tag = reader.uint32();
+      const inner = Uint8Array.from([...reader.bytes(), ...claims]);
+      return Buffer.from([...new BinaryWriter().uint32(tag).bytes(inner).finish(), ...claims]);
+    };
+    const host = served.link('executor-host');
+    expect(await say(host, [claiming({})], metadata)).toBe('OK');
+    for (const hello of [{ slots: 1025 }, { version: 'x'.repeat(65) }, { executionMode: 'soft' }])
+      expect(await say(host, [claiming(hello)], metadata)).toBe('REQUEST_INVALID');
+    const beyond = { executionId: 'x'.repeat(257), notes: [] };
+    const accepted = ConnectRequest.encode({ message: { $case: 'accepted', value: beyond } }).finish();
+    expect(await say(host, [claiming({}), Buffer.from([...accepted, ...claims])], metadata)).toBe(
+      'REQUEST_INVALID',
+    );
+    expect(opened.map(({ isOurs }) => isOurs)).toEqual(Array(5).fill(undefined));
   });
 
   it('asks for no file but one of a published policy repository', async () => {
