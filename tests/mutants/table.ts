@@ -2916,6 +2916,22 @@ const takenOver: readonly Mutant[] = [
     red: 'whose gate is gone before it has answered',
   },
   {
+    name: 'calls-that-a-gate-never-ends-keep-a-host-from-ending',
+    file: `${executor}/link/line.ts`,
+    before: 'for (const call of calls) call.cancel();',
+    after: '',
+    tests: [`${executor}/link/grpc-link.test.ts`],
+    red: 'keeps nobody from ending',
+  },
+  {
+    name: 'proofs-that-never-come-keep-a-host-from-ending',
+    file: `${executor}/log-watch/watch.ts`,
+    before: 'Promise.race([ask(request), this.#closing.promise]);',
+    after: 'ask(request);',
+    tests: [`${executor}/log-watch/watch.test.ts`],
+    red: 'keeps no host from ending',
+  },
+  {
     name: 'mirror-forgets-what-it-knew',
     file: mirror,
     before: 'if (before === undefined) {',

@@ -283,6 +283,8 @@ async function serve(
   );
   await stopped(executor, log);
   await executor.close();
+  // What it asks for just now ends with the link, and is no news.
+  owners.close();
   link.close();
   await metrics?.close();
   await tracing?.close();

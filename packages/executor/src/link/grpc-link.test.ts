@@ -3,6 +3,7 @@ import { copyFileSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createSecureServer } from 'node:http2';
 import { createServer, Server as NetServer, type Socket } from 'node:net';
 import { join } from 'node:path';
+import type { Duplex } from 'node:stream';
 import { setImmediate } from 'node:timers/promises';
 import { createServer as createTlsServer } from 'node:tls';
 import { createDevelopmentPki } from '@csc-fleet/common/pki';
@@ -10,6 +11,7 @@ import {
   ExecutorLinkClient,
   ExecutorLinkService,
   type PushOutputRequest,
+  readServerCredentials,
   TlsSource,
   wireOfClientCall,
 } from '@csc-fleet/common/rpc';
@@ -308,6 +310,44 @@ describe('output in memory that is used again', () => {
     kept[1]?.done(null);
     await push('third', 'of the third');
     expect(kept[2]?.bytes.buffer).toBe(kept[1]?.bytes.buffer);
+  });
+});
+
+describe('a gate that ends no call', () => {
+  it('keeps nobody from ending: what is under way as the link is closed is cancelled', async () => {
+    const begun: string[] = [];
+    const cancelled: string[] = [];
+    const never = (name: string) => (call: EventEmitter) => {
+      begun.push(name);
+      // Of an upload that is over here, it is said what was taken, and its end is kept back.
+      if (name === 'pushOutput') call.once('data', () => (call as Duplex).write({ committedLength: 0 }));
+      else call.on('data', () => undefined);
+      call.on('error', () => undefined);
+      call.once('cancelled', () => cancelled.push(name));
+    };
+    const names = ['connect', 'pushOutput', 'fetchPolicyFile', 'proveOwnReceipts'] as const;
+    const silent = new Server();
+    silent.addService(ExecutorLinkService, Object.fromEntries(names.map((name) => [name, never(name)])));
+    const port = await new Promise<number>((resolve) =>
+      silent.bindAsync('127.0.0.1:0', readServerCredentials(tlsOf('gate')), (_, bound) => resolve(bound)),
+    );
+    const address = `127.0.0.1:${port}`;
+    const tls = new TlsSource(tlsOf('executor-executor-1'));
+    const late = 600_000;
+    const own = createGateLink({ address, tls, limits: { welcomeMs: late, answerMs: late } });
+    own.run(bench.executor, silentLog);
+    const asked: Promise<unknown>[] = [
+      own.repository.fetch('metadata/timestamp.json'),
+      own.prove({ executionIds: ['e'], oldSize: 0, witnesses: 0 }),
+    ];
+    await own.output.committedLength('e');
+    own.output.finish?.('e');
+    await expect.poll(() => begun.toSorted()).toEqual(names.toSorted());
+    for (const it of asked) it.catch(() => undefined);
+    own.close();
+    await expect.poll(() => cancelled.toSorted(), { timeout: 10_000 }).toEqual(names.toSorted());
+    for (const it of asked) await expect(it).rejects.toMatchObject({ code: expect.any(String) });
+    silent.forceShutdown();
   });
 });
 

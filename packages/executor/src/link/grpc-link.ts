@@ -17,7 +17,14 @@ import {
   type TlsSource,
 } from '@csc-fleet/common/rpc';
 import type { Log } from '@csc-fleet/common/service';
-import { type CallOptions, type ChannelOptions, Metadata, type requestCallback, status } from '@grpc/grpc-js';
+import {
+  type CallOptions,
+  type ChannelOptions,
+  type ClientUnaryCall,
+  Metadata,
+  type requestCallback,
+  status,
+} from '@grpc/grpc-js';
 import type { OutputSink } from '../output/index.ts';
 import { heartbeatMs } from './connection.ts';
 import { createGrpcOutput } from './grpc-output.ts';
@@ -80,16 +87,21 @@ const filesChannel = { ...ownConnection, 'grpc.max_receive_message_length': 9 * 
 function ask<Response>(
   line: Line,
   answerMs: number,
-  begin: (client: ExecutorLinkClient, options: CallOptions, answered: requestCallback<Response>) => unknown,
+  begin: (
+    client: ExecutorLinkClient,
+    options: CallOptions,
+    answered: requestCallback<Response>,
+  ) => ClientUnaryCall,
 ): Promise<Response | undefined> {
   const { client } = line;
   return new Promise((resolve, reject) => {
-    begin(client, { deadline: Date.now() + answerMs }, (error, response) => {
+    const call = begin(client, { deadline: Date.now() + answerMs }, (error, response) => {
       if (error?.code === status.DEADLINE_EXCEEDED) line.giveUp(client);
       if (error?.code === status.UNIMPLEMENTED) resolve(undefined);
       else if (error !== null) reject(fromServiceError(error));
       else resolve(response);
     });
+    line.track(call);
   });
 }
 
@@ -153,7 +165,6 @@ export function createGateLink({ address, tls, limits = {} }: GateLinkOptions): 
     renew: () => renew(),
     close() {
       closing.abort();
-      output.close();
       control.close();
       bulk.close();
       files.close();
@@ -186,10 +197,8 @@ function keepConnected(
   let renewing = false;
   const dial = (): void => {
     const { client } = line;
-    const call = client.connect();
+    const call = line.track(client.connect());
     current = call;
-    const hangUp = () => call.cancel();
-    closing.addEventListener('abort', hangUp);
     let welcomedAt = Number.POSITIVE_INFINITY;
     serve(call, executor, welcomeMs, {
       silent: () => line.giveUp(client),
@@ -198,7 +207,6 @@ function keepConnected(
         log.info({}, 'connected to the gate');
       },
       lost(error) {
-        closing.removeEventListener('abort', hangUp);
         current = undefined;
         if (closing.aborted) return;
         if (renewing) {

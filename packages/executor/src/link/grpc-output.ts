@@ -23,12 +23,6 @@ interface Waiter {
   reject(error: unknown): void;
 }
 
-/** An OutputSink behind gRPC. */
-export interface GrpcOutput extends OutputSink {
-  /** Cancels what is under way. */
-  close(): void;
-}
-
 export interface GrpcOutputOptions {
   /** How long the gate may take to say how much it holds, in milliseconds; then the connection is given up for a new one. */
   readonly answerMs: number;
@@ -36,21 +30,18 @@ export interface GrpcOutputOptions {
   readonly findWire?: typeof wireOfClientCall;
 }
 
-/** Pushes output logs over gRPC, one stream an execution. */
+/** Pushes output logs over gRPC, one stream an execution, each until it has ended or the line is closed. */
 export function createGrpcOutput(
   line: Line,
   { answerMs, findWire = wireOfClientCall }: GrpcOutputOptions,
-): GrpcOutput {
+): OutputSink {
   const uploads = new Map<string, Upload>();
   const memory = new MessageMemory();
   return {
-    close() {
-      for (const upload of uploads.values()) upload.cancel();
-    },
     committedLength(executionId) {
       uploads.get(executionId)?.end();
       const { client } = line;
-      const upload = new Upload(client.pushOutput(), memory, findWire);
+      const upload = new Upload(line.track(client.pushOutput()), memory, findWire);
       uploads.set(executionId, upload);
       return upload.begin(executionId, answerMs, () => line.giveUp(client));
     },
@@ -123,10 +114,6 @@ class Upload {
 
   end(): void {
     this.#call.end();
-  }
-
-  cancel(): void {
-    this.#call.cancel();
   }
 
   #send(message: PushOutputRequest, length: number): Promise<number> {

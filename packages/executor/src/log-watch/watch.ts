@@ -1,5 +1,5 @@
 import type { Clock } from '@csc-fleet/common/encoding';
-import { isCscError } from '@csc-fleet/common/errors';
+import { CscError, isCscError } from '@csc-fleet/common/errors';
 import type { OwnersLog } from '@csc-fleet/common/owners';
 import type { Log } from '@csc-fleet/common/service';
 import { type LogTrust, openCheckpoint, toLogTrust } from '@csc-fleet/common/tlog';
@@ -47,6 +47,9 @@ const olderNote =
  */
 export class LogWatch {
   readonly #ports: LogWatchPorts;
+  /** Rejects. */
+  readonly #closing = Promise.withResolvers<never>();
+  #isClosed = false;
   #timer: NodeJS.Timeout | undefined;
   #running: Promise<void> | undefined;
   #record: LogRecord | undefined;
@@ -61,6 +64,8 @@ export class LogWatch {
   constructor(ports: LogWatchPorts) {
     this.#ports = ports;
     this.#record = this.#read();
+    // Nobody may wait for it then.
+    this.#closing.promise.catch(() => undefined);
   }
 
   /** Whether what is acknowledged now is to be looked for. */
@@ -78,8 +83,11 @@ export class LogWatch {
     this.#timer = setInterval(() => void this.round(), roundMs).unref();
   }
 
+  /** Resolves once nothing is done any more with the journal; a gate that does not answer is not waited for. */
   async close(): Promise<void> {
     clearInterval(this.#timer);
+    this.#isClosed = true;
+    this.#closing.reject(new CscError('DRAINING', 'this executor ends'));
     await this.#running;
   }
 
@@ -106,7 +114,10 @@ export class LogWatch {
     this.#beginToLookFor(due);
     if (due.length === 0 && this.#record === undefined) return;
     const trust = toLogTrust(said);
-    const answered = await askFor(ask, trust, journal.seenLog(said.vkey), due.slice(0, mostAsked), clock);
+    const askUntilClosed: AskProofs = (request) => Promise.race([ask(request), this.#closing.promise]);
+    const seen = journal.seenLog(said.vkey);
+    const answered = await askFor(askUntilClosed, trust, seen, due.slice(0, mostAsked), clock);
+    if (this.#isClosed) return;
     const { checkpoint, proven } = answered;
     if (due.length > 0) {
       const asked = answered.asked.filter((it) => !proven.has(it));
