@@ -848,7 +848,7 @@ const host: readonly Mutant[] = [
     file: 'packages/common/src/tlog/unlogged.ts',
     before: "if (ageMs < -loggedWithinMs) return 'ahead';",
     after: '',
-    tests: ['tests/adversarial/log.test.ts', 'packages/cli/src/commands/audit-bundle.test.ts'],
+    tests: ['tests/adversarial/log.test.ts', 'packages/cli/src/commands/audit-bundle-log.test.ts'],
     red: 'finds each receipt of a host’s chain in the log',
   },
   {
@@ -3308,7 +3308,7 @@ const exported: readonly Mutant[] = [
     file: 'packages/common/src/audit-bundle/approvals.ts',
     before: 'const people = [identity, ...also]',
     after: 'const people = [identity]',
-    tests: ['packages/cli/src/commands/audit-bundle.test.ts'],
+    tests: ['packages/cli/src/commands/audit-bundle-owners.test.ts'],
     red: 'is held against the owners’ root',
   },
   {
@@ -3324,7 +3324,7 @@ const exported: readonly Mutant[] = [
     file: 'packages/common/src/audit-bundle/owners.ts',
     before: 'if (parsed.ok) return parsed.value.revoked;',
     after: 'return parsed.ok ? parsed.value.revoked : [];',
-    tests: ['packages/cli/src/commands/audit-bundle.test.ts'],
+    tests: ['packages/cli/src/commands/audit-bundle-owners.test.ts'],
     red: 'fails where an owners’ file in it cannot be read',
   },
   {
@@ -3365,7 +3365,7 @@ const exported: readonly Mutant[] = [
     file: 'packages/common/src/audit-bundle/log.ts',
     before: 'openCheckpoint(note, trust, when);',
     after: 'openCheckpoint(note, trust);',
-    tests: ['packages/cli/src/commands/audit-bundle.test.ts'],
+    tests: ['packages/cli/src/commands/audit-bundle-log.test.ts'],
     red: 'is held against who has cosigned its log',
   },
   {
@@ -3413,7 +3413,7 @@ const exported: readonly Mutant[] = [
     file: 'packages/common/src/audit-bundle/owners.ts',
     before: 'const approvers = findApprovers(files, onFault);',
     after: 'const approvers = findApprovers(new Map(), onFault);',
-    tests: ['packages/cli/src/commands/audit-bundle.test.ts'],
+    tests: ['packages/cli/src/commands/audit-bundle-owners.test.ts'],
     red: 'names what stood in for approvals',
   },
   {
@@ -3421,7 +3421,7 @@ const exported: readonly Mutant[] = [
     file: 'packages/common/src/audit-bundle/verify.ts',
     before: 'const judge = held?.judge ?? unverifiedJudge(files, faults);',
     after: 'const judge = unverifiedJudge(files, faults);',
-    tests: ['packages/cli/src/commands/audit-bundle.test.ts'],
+    tests: ['packages/cli/src/commands/audit-bundle-owners.test.ts'],
     red: 'is held against the owners’ root',
   },
   {
@@ -3429,7 +3429,7 @@ const exported: readonly Mutant[] = [
     file: 'packages/common/src/audit-bundle/owners.ts',
     before: 'policies.has(policy.toLowerCase())',
     after: 'policies.size > 0',
-    tests: ['packages/cli/src/commands/audit-bundle.test.ts'],
+    tests: ['packages/cli/src/commands/audit-bundle-owners.test.ts'],
     red: 'is held against the owners’ root',
   },
   {
@@ -3437,7 +3437,7 @@ const exported: readonly Mutant[] = [
     file: 'packages/common/src/audit-bundle/owners.ts',
     before: 'function hasRun({ commands }: ReceiptV02): boolean {\n  return commands.length > 0;',
     after: "function hasRun({ ended }: ReceiptV02): boolean {\n  return ended !== 'refused';",
-    tests: ['packages/cli/src/commands/audit-bundle.test.ts'],
+    tests: ['packages/cli/src/commands/audit-bundle-owners.test.ts'],
     red: 'is held against the owners’ root',
   },
   {
@@ -3445,7 +3445,7 @@ const exported: readonly Mutant[] = [
     file: 'packages/common/src/audit-bundle/approvals.ts',
     before: 'if (since !== undefined && since <= usedAt)',
     after: 'if (since !== undefined && since > usedAt)',
-    tests: ['packages/cli/src/commands/audit-bundle.test.ts'],
+    tests: ['packages/cli/src/commands/audit-bundle-owners.test.ts'],
     red: 'is held against the owners’ root',
   },
   {
@@ -3478,7 +3478,7 @@ const exported: readonly Mutant[] = [
     file: 'packages/common/src/audit-bundle/log.ts',
     before: 'if (this.#isBeyond(number)) this.#beyond += 1;',
     after: 'if (number > 0) this.#beyond += 1;',
-    tests: ['packages/cli/src/commands/audit-bundle.test.ts'],
+    tests: ['packages/cli/src/commands/audit-bundle-log.test.ts'],
     red: 'without the last of a chain, made anew with the keys of its gate',
   },
   {
@@ -3486,7 +3486,7 @@ const exported: readonly Mutant[] = [
     file: 'packages/common/src/audit-bundle/log.ts',
     before: 'const from = said === undefined ? firstAt : Date.parse(said);',
     after: "const from = Date.parse(said ?? '') + firstAt - firstAt;",
-    tests: ['packages/cli/src/commands/audit-bundle.test.ts'],
+    tests: ['packages/cli/src/commands/audit-bundle-log.test.ts'],
     red: 'asked for without a beginning, with a receipt that is not in the end of its log',
   },
   {
@@ -3494,7 +3494,7 @@ const exported: readonly Mutant[] = [
     file: 'packages/common/src/audit-bundle/log.ts',
     before: 'if (!isSame(edge.head().root, checkpoint.root))',
     after: 'if (edge.size < 0)',
-    tests: ['packages/cli/src/commands/audit-bundle.test.ts'],
+    tests: ['packages/cli/src/commands/audit-bundle-log.test.ts'],
     red: 'with another entry in its log than the checkpoint has',
   },
   {
@@ -3518,7 +3518,7 @@ const exported: readonly Mutant[] = [
     file: 'packages/common/src/audit-bundle/approvals.ts',
     before: 'if (differing !== undefined) return',
     after: "if (differing === '') return",
-    tests: ['packages/cli/src/commands/audit-bundle.test.ts'],
+    tests: ['packages/cli/src/commands/audit-bundle-owners.test.ts'],
     red: 'names what stood in for approvals',
   },
   {
