@@ -27,7 +27,7 @@ import { checkExecutorConfig, checkJobUsers } from './service/check-config.ts';
 import { createExecutor, type ExecutorDeps } from './service/compose.ts';
 import { checkRunAs, type ExecutorConfig, readExecutorConfig } from './service/config.ts';
 import { labelsOf } from './service/labels.ts';
-import { requireOwnHost } from './service/own-host.ts';
+import { type OwnHost, requireOwnHost } from './service/own-host.ts';
 import {
   createPlainOwners,
   createRepositoryOwners,
@@ -111,6 +111,7 @@ interface Parts {
   /** In a plain folder. Absent: there is a repository. */
   readonly policies?: ReloadablePolicySet;
   readonly facts?: HostFacts;
+  readonly host?: OwnHost;
   readonly link: GateLink;
 }
 
@@ -143,9 +144,13 @@ async function readParts(config: ExecutorConfig, configPath: string): Promise<Pa
     tls,
     gateKeys: createReloadableKeyRing(readOwnersGateKeys(config.trustedGateKeys)),
     ...(await readPolicySource(config)),
-    ...(config.executionMode === 'hardened' ? { facts: await requireOwnHost(configPath, config) } : {}),
+    ...(config.executionMode === 'hardened' ? toParts(await requireOwnHost(configPath, config)) : {}),
     link,
   };
+}
+
+function toParts(host: OwnHost): Pick<Parts, 'facts' | 'host'> {
+  return { host, facts: host.facts };
 }
 
 // A repository is read once the state directory is ours; that its root can be, is tried at once.

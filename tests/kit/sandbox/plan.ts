@@ -64,6 +64,7 @@ export function makeScopes(changes: Partial<ResolvedScopes> = {}): ResolvedScope
     binds: [],
     writes: [],
     directories: [],
+    masks: [],
     links: [],
     cwd: '/',
     notes: [],

@@ -388,9 +388,31 @@ describe('csc run, whose job could change what csc believes later', () => {
     expect(stderr).toContain(name);
   });
 
-  const sampleForWriting = (contract: CommandContract, workspace: string): CommandContract => ({
+  it('is refused the usual places as well, where the environment names others for this one call', async () => {
+    const { args, contractOf, hardened, scratch, workspace } = prepare();
+    const contract = sampleForWriting(contractOf('true'), join(workspace, 'home/.local'));
+    const env = { HOME: join(workspace, 'home'), XDG_STATE_HOME: join(scratch.directory, 'elsewhere') };
+    const { code, stderr } = await csc(args(contract, hardened), { env });
+    expect(code).toBe(1);
+    expect(stderr).toContain('the state directory of csc');
+  });
+
+  it('finds neither the key of its receipt nor the state directory, where it may read all around them', async () => {
+    const { args, hardened, scratch, workspace } = prepare({ allowed_read_prefixes: ['/'] });
+    // Were it for its mode alone, the job could read them, whichever user it is.
+    for (const name of ['key.pub', 'key.pem']) chmodSync(join(scratch.directory, name), 0o644);
+    const script =
+      'for f in ../key.pub ../key.pem; do test -r $f && echo $f; done; ls -d ../state; ls -A ../state';
+    const read = { cwd: workspace, read_paths: [scratch.directory] };
+    const contract = sampleContract({ exec: { argv: ['sh', '-c', script] }, ...read });
+    const { code, stdout, stderr } = await csc(args(contract, hardened));
+    expect({ code, stdout }).toEqual({ code: 0, stdout: '../key.pub\n../state\n' });
+    expect(stderr).toContain('--signing-key');
+  });
+
+  const sampleForWriting = (contract: CommandContract, path: string): CommandContract => ({
     ...contract,
-    commands: contract.commands.map((it) => ({ ...it, write_paths: [workspace] })),
+    commands: contract.commands.map((it) => ({ ...it, write_paths: [path] })),
   });
 });
 

@@ -1,3 +1,4 @@
+import { defaultStateDir } from '@csc-fleet/common/files';
 import '../action/started-once.ts';
 import { join } from 'node:path';
 import { artifactBytes } from '@csc-fleet/common/encoding';
@@ -10,7 +11,7 @@ import { exitCodes } from '../action/exit-codes.ts';
 import { append, parseBytes } from '../action/options.ts';
 import { readContractInput, readPolicyInput } from '../check/decide.ts';
 import { readInput } from '../files/read-input.ts';
-import { defaultStateDir, writeReceipt } from '../files/write-file.ts';
+import { writeReceipt } from '../files/write-file.ts';
 import type { LocalRunResult, RunContractOptions, Withheld } from '../local/local-run.ts';
 import { probeOwnHost } from '../local/probe-own-host.ts';
 import { runContract } from '../local/run.ts';
@@ -139,8 +140,8 @@ async function runFiles(
 }
 
 // While the rest is read; where the contract is denied, nobody asks for the answer.
-function askEarly({ acceptRlimitsOnly }: RunCommandOptions): Promise<HostFacts> {
-  const facts = probeOwnHost(acceptRlimitsOnly ?? false);
+function askEarly({ acceptRlimitsOnly, signingKey }: RunCommandOptions): Promise<HostFacts> {
+  const facts = probeOwnHost(acceptRlimitsOnly ?? false, signingKey);
   facts.catch(() => {});
   return facts;
 }

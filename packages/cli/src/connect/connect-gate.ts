@@ -17,9 +17,9 @@ import {
   toKeyRingJson,
 } from '@csc-fleet/common/crypto';
 import { CscError } from '@csc-fleet/common/errors';
-import { isPemText, type PemSource, readPem } from '@csc-fleet/common/files';
+import { defaultStateDir, isPemText, type PemSource, readPem } from '@csc-fleet/common/files';
 import { certificatesIn, endingSoon, tellEnding } from '@csc-fleet/common/identity';
-import { defaultStateDir, writeFileWhole } from '../files/write-file.ts';
+import { writeFileWhole } from '../files/write-file.ts';
 import { note } from '../terminal/streams.ts';
 import { plainLine } from '../terminal/text.ts';
 import {

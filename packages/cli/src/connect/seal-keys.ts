@@ -1,9 +1,9 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { CscError, openings, orThrow } from '@csc-fleet/common/errors';
-import { makeDirectory, readBoundedFile } from '@csc-fleet/common/files';
+import { defaultStateDir, makeDirectory, readBoundedFile } from '@csc-fleet/common/files';
 import { idOfSealKey, makeSealKey, parseSealKey, type SealKey, type SealKeys } from '@csc-fleet/common/seal';
-import { defaultStateDir, writeFileWhole } from '../files/write-file.ts';
+import { writeFileWhole } from '../files/write-file.ts';
 
 const maxBytes = 4096;
 

@@ -9,11 +9,11 @@ import {
 } from '@csc-fleet/client';
 import { makeKeyFile, readOwnSigner } from '@csc-fleet/common/crypto';
 import { CscError, orThrow } from '@csc-fleet/common/errors';
-import { makeDirectory, readBoundedFile } from '@csc-fleet/common/files';
+import { configDirectory, makeDirectory, readBoundedFile } from '@csc-fleet/common/files';
 import { readOwnIdentity } from '@csc-fleet/common/rpc';
 import { parseArtifact, validate } from '@csc-fleet/common/schema';
 import * as z from 'zod';
-import { configDirectory, writeFileWhole } from '../files/write-file.ts';
+import { writeFileWhole } from '../files/write-file.ts';
 import { note } from '../terminal/streams.ts';
 import { plainLine } from '../terminal/text.ts';
 import { type GateOptions, resolveGate, resolveIssuing } from './gate-options.ts';

@@ -1,14 +1,13 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { CscError } from '@csc-fleet/common/errors';
-import { readBoundedFile } from '@csc-fleet/common/files';
+import { defaultStateDir, readBoundedFile } from '@csc-fleet/common/files';
 import { parseNote, toLogTrust } from '@csc-fleet/common/tlog';
 import { exitCodes } from '../action/exit-codes.ts';
 import { connectGate } from '../connect/connect-gate.ts';
 import { type GateOptions, namesGate } from '../connect/gate-options.ts';
 import { findDemandedLog } from '../connect/owners-log.ts';
 import { openSeenLogs } from '../connect/seen-logs.ts';
-import { defaultStateDir } from '../files/write-file.ts';
 import { note, writeJson, writeOut } from '../terminal/streams.ts';
 import { createPaint, plainLine } from '../terminal/text.ts';
 import { describeFaults, faultJson } from './describe-faults.ts';

@@ -1,8 +1,8 @@
 import { existsSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
-import { makeDirectory, readBoundedFile } from '@csc-fleet/common/files';
+import { defaultStateDir, makeDirectory, readBoundedFile } from '@csc-fleet/common/files';
 import * as z from 'zod';
-import { defaultStateDir, writeFileWhole } from './write-file.ts';
+import { writeFileWhole } from './write-file.ts';
 
 /** Who may type into the terminal of an execution: TerminalClaim of the client. */
 interface Claim {

@@ -1,6 +1,5 @@
 import { closeSync, openSync, writeSync } from 'node:fs';
-import { homedir } from 'node:os';
-import { dirname, join } from 'node:path';
+import { dirname } from 'node:path';
 import { CscError } from '@csc-fleet/common/errors';
 import { explainFileError, makeDirectory, replaceFile } from '@csc-fleet/common/files';
 
@@ -44,22 +43,4 @@ export function writeReceipt(path: string, receiptJson: Uint8Array): void {
   // Signatures are over the canonical form, so that indenting does not touch them.
   const value: unknown = JSON.parse(Buffer.from(receiptJson).toString('utf8'));
   writeFileWhole(path, `${JSON.stringify(value, null, 2)}\n`);
-}
-
-/**
- * Where `csc run` remembers which approvals are used up and what it has started: XDG_STATE_HOME, by default
- * ~/.local/state, as the XDG Base Directory Specification says.
- */
-export function defaultStateDir(env: NodeJS.ProcessEnv): string {
-  return join(env['XDG_STATE_HOME'] || join(homedir(), '.local', 'state'), 'csc');
-}
-
-/** The folder of what a user keeps: XDG_CONFIG_HOME, by default ~/.config, as there. */
-export function configDirectory(env: NodeJS.ProcessEnv): string {
-  return join(env['XDG_CONFIG_HOME'] || join(homedir(), '.config'), 'csc');
-}
-
-/** Where csc keeps what it can find out anew: below XDG_CACHE_HOME, by default ~/.cache. */
-export function cacheDirectory(env: NodeJS.ProcessEnv): string {
-  return join(env['XDG_CACHE_HOME'] || join(homedir(), '.cache'), 'csc');
 }

@@ -1,20 +1,22 @@
+import { cacheDirectory, isPemText } from '@csc-fleet/common/files';
 import { probeHost } from '@csc-fleet/sandbox/doctor';
-import type { HostFacts } from '@csc-fleet/sandbox/plan';
-import { cacheDirectory, configDirectory, defaultStateDir } from '../files/write-file.ts';
+import { type HostFacts, type KeptPlace, userPlaces } from '@csc-fleet/sandbox/plan';
 
 /**
  * As `probeHost`, for whoever runs one contract on this host: what can be found out anew is kept for the next, and no job
- * may write that, nor what this user's csc remembers (executors' keys, logs of receipts, used approvals) or is set up with.
+ * may write that, nor what this user's csc remembers or is set up with, nor read what of it is secret.
+ * @param signingKey the file of the key that signs the receipt. Absent, or the key itself: there is no such file
  */
-export function probeOwnHost(acceptRlimitsOnly: boolean): Promise<HostFacts> {
+export function probeOwnHost(acceptRlimitsOnly: boolean, signingKey?: string): Promise<HostFacts> {
   const { env } = process;
+  const key: KeptPlace[] =
+    signingKey === undefined || isPemText(signingKey)
+      ? []
+      : [{ path: signingKey, name: 'the key that signs the receipt (--signing-key)', isSecret: true }];
   return probeHost({
     acceptRlimitsOnly,
     opensCgroups: true,
     keptIn: cacheDirectory(env),
-    kept: [
-      { path: defaultStateDir(env), name: 'the state directory of csc (below XDG_STATE_HOME)' },
-      { path: configDirectory(env), name: 'the config directory of csc (below XDG_CONFIG_HOME)' },
-    ],
+    kept: [...userPlaces(env), ...key],
   });
 }

@@ -6,4 +6,10 @@ export {
 } from './make-directory.ts';
 export { checkPemHolds, type GivenPem, isPemText, looksOfFile, type PemSource, readPem } from './pem.ts';
 export { explainFileError, type FileContent, readBoundedFile } from './read-file.ts';
+export {
+  cacheDirectory,
+  configDirectory,
+  defaultStateDir,
+  userDirectories,
+} from './user-directories.ts';
 export { makeFile, replaceFile, sweepPartial, syncPath } from './write-file.ts';

@@ -173,7 +173,17 @@ export function openProxyFiles({
 }
 
 const nothing: ResolvedScopes = {
-  ...{ binds: [], writes: [], directories: [], links: [], cwd: '/', notes: [], closed: [], hints: [] },
+  ...{
+    binds: [],
+    writes: [],
+    directories: [],
+    masks: [],
+    links: [],
+    cwd: '/',
+    notes: [],
+    closed: [],
+    hints: [],
+  },
   ...{ fixed: [], missing: [], close: () => undefined },
 };
 

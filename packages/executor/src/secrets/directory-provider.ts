@@ -32,6 +32,7 @@ const carriageReturn = 0x0d;
  */
 export function createDirectoryProvider(directory: string): SecretProvider {
   return {
+    places: { 'secrets.directory': directory },
     check: () => withDescriptor(openDirectory(directory), () => undefined),
     warnings: () => withDescriptor(openDirectory(directory), (fd) => warnings(fd, directory)),
     async read(name, options) {

@@ -26,6 +26,11 @@ export interface SecretProvider {
   /** What of it a run that asked for it would be refused for now, for the owner: names and no values. */
   warnings?(): readonly string[];
   close?(): void;
+  /**
+   * Files and directories of this host that hold secrets, or what gives them, by the member of the config that names them: no
+   * job may read them. Absent: there are none.
+   */
+  readonly places?: Readonly<Record<string, string>>;
 }
 
 /** In bytes: ample for keys and certificate chains, and little enough to search all output for. */

@@ -53,6 +53,7 @@ const maxCaBytes = 1024 * 1024;
 export function createVaultProvider(options: VaultOptions): SecretProvider {
   const settings: Settings = { ...defaults, ...options };
   return {
+    places: { 'secrets.vault.token_file': settings.tokenFile },
     check: () => {
       readTokenFile(settings.tokenFile);
       if (settings.ca !== undefined) readCa(settings.ca);

@@ -91,7 +91,7 @@ function readContract(path: string): CommandContract {
 
 async function openWorkplace(configPath: string, config: ExecutorConfig): Promise<Workplace> {
   if (config.executionMode === 'local') return createLocalWorkplace(config.env);
-  const facts = await requireOwnHost(configPath, config);
+  const { facts } = await requireOwnHost(configPath, config);
   return createSandboxWorkplace(facts, config.env, config.stateDir);
 }
 

@@ -33,7 +33,7 @@ function writePolicies(name: string): void {
   write(join(name, 'tests.yaml'), policy);
 }
 
-it('lets no command write what a reload has made the executor believe', async () => {
+it('lets no command write what a reload has made the executor believe, nor read what that keeps secret', async () => {
   for (const name of ['policies', 'moved']) writePolicies(name);
   const configure = (changes: object = {}): string =>
     write('executor.yaml', {
@@ -44,25 +44,29 @@ it('lets no command write what a reload has made the executor believe', async ()
     });
   const path = configure();
   const config = readExecutorConfig(path);
-  const facts = await requireOwnHost(path, config);
-  const runFacts = keepingState(facts, config.stateDir);
-  const writes = (name: string): void => {
+  const host = await requireOwnHost(path, config);
+  const runFacts = keepingState(host.facts, config.stateDir);
+  const declare = (paths: { readonly readPaths?: string[]; readonly writePaths?: string[] }): void => {
     const policy = {
       allowed_cwd_prefixes: ['/'],
       allowed_read_prefixes: ['/'],
       allowed_write_prefixes: ['/'],
     };
-    const request = { cwd: '/usr', readPaths: [], writePaths: [join(directory, name)], policy };
+    const request = { cwd: '/usr', readPaths: [], writePaths: [], ...paths, policy };
     resolveScopes(request, toRunFacts(runFacts)).close();
   };
+  const writes = (name: string): void => declare({ writePaths: [join(directory, name)] });
+  const reads = (name: string): void => declare({ readPaths: [join(directory, name)] });
+  mkdirSync(join(directory, 'secrets'), { mode: 0o700 });
   writes('moved');
+  reads('secrets');
   const log = createJsonLog('error', {});
   const reload = createReload(path, config, {
-    ...{ facts, log, secrets: createReloadableSecrets(undefined), link: { renew: () => undefined } },
+    ...{ host, log, secrets: createReloadableSecrets(undefined), link: { renew: () => undefined } },
     policies: createReloadablePolicySet(readOwnersPolicies(join(directory, 'policies'))),
     owners: { refresh: async () => undefined },
   });
-  configure({ policies: 'moved', trusted_gate_keys: 'new.json' });
+  configure({ policies: 'moved', trusted_gate_keys: 'new.json', secrets: { directory: 'secrets' } });
   reload()();
   for (const [name, place] of [
     ['moved', 'policies of'],
@@ -71,4 +75,6 @@ it('lets no command write what a reload has made the executor believe', async ()
     ['state', 'the state directory'],
   ] as const)
     expect(() => writes(name)).toThrow(place);
+  expect(() => reads('secrets')).toThrow('secrets.directory of');
+  reads('moved');
 });

@@ -1,10 +1,9 @@
 import type { JsonLog } from '@csc-fleet/common/json-log';
 import type { PolicySet, ReloadablePolicySet } from '@csc-fleet/common/policy';
 import { type LogFields, needRestart } from '@csc-fleet/common/service';
-import type { HostFacts } from '@csc-fleet/sandbox/plan';
 import type { GateLink } from '../link/grpc-link.ts';
 import { type ExecutorConfig, readExecutorConfig } from './config.ts';
-import { keepAlso } from './own-host.ts';
+import type { OwnHost } from './own-host.ts';
 import type { HostOwners } from './owners.ts';
 import { readOwnersPolicies } from './owners-files.ts';
 import type { ReloadableSecrets } from './renewables.ts';
@@ -18,7 +17,7 @@ export interface Reloadable {
   readonly secrets: Pick<ReloadableSecrets, 'replace'>;
   readonly log: JsonLog;
   /** What commands stand on. Absent: they have no sandbox. */
-  readonly facts?: HostFacts;
+  readonly host?: Pick<OwnHost, 'keepOf'>;
 }
 
 /**
@@ -36,7 +35,7 @@ export function createReload(
     const policies = next.policies === undefined ? undefined : readOwnersPolicies(next.policies);
     next.secrets?.check?.();
     return () => {
-      if (parts.facts !== undefined) keepAlso(parts.facts, configPath, next);
+      parts.host?.keepOf(next);
       const replaced = policies === undefined ? {} : replacePolicies(policies, parts);
       parts.secrets.replace(next.secrets);
       parts.log.setLevel(next.logLevel);

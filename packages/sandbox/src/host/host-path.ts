@@ -54,7 +54,13 @@ export interface Walk {
 }
 
 /** What is at a path that is free of symlinks up to its last part; undefined where there is nothing. */
-export type Look = (path: string) => { readonly target?: string } | undefined;
+export type Look = (path: string) => Looked | undefined;
+
+/** What a symlink holds, and whether it is a directory; neither of what is anything else. */
+export interface Looked {
+  readonly target?: string;
+  readonly isDirectory?: true;
+}
 
 // The kernel's own limit (path_resolution(7)).
 const maxLinks = 40;
@@ -89,11 +95,12 @@ export function walkPath(path: string, look: Look = lookOnHost): Walk | undefine
 }
 
 /** `look` on the host's own file system. What cannot be looked at counts as absent. */
-export function lookOnHost(path: string): { readonly target?: string } | undefined {
+export function lookOnHost(path: string): Looked | undefined {
   try {
     const stats = lstatSync(encodePath(path), { throwIfNoEntry: false });
     if (stats === undefined) return undefined;
-    return stats.isSymbolicLink() ? { target: readLink(path) } : {};
+    if (stats.isSymbolicLink()) return { target: readLink(path) };
+    return stats.isDirectory() ? { isDirectory: true } : {};
   } catch {
     return undefined;
   }

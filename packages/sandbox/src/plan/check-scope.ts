@@ -2,6 +2,7 @@ import { posix } from 'node:path';
 import { CscError } from '@csc-fleet/common/errors';
 import { isCoveredBy } from '@csc-fleet/common/paths';
 import { findClosedParent, isWithin, showPath, type Walk } from '../host/index.ts';
+import type { WayToKept } from './kept-places.ts';
 import type { Resolution } from './scopes.ts';
 import { closedTrees } from './view.ts';
 
@@ -14,6 +15,7 @@ export function checkScope(resolution: Resolution, declared: string, walk: Walk,
   checkOpenable(declared, path);
   checkCovered(resolution, path, writable ? 'allowed_write_prefixes' : 'allowed_read_prefixes', declared);
   if (writable) checkNotKept(resolution, path, declared);
+  else checkNotSecret(resolution, path, declared);
   checkReachable(resolution, path);
   for (const link of walk.links) resolution.links.set(link.path, link);
 }
@@ -40,6 +42,24 @@ export function checkNotKept({ waysToKept }: Resolution, path: string, declared:
       `${declared} lets the command write ${showPath(changed)}, and csc believes later what is there: it is ${name}; declare less, or have that elsewhere`,
     );
   }
+}
+
+/**
+ * Throws NOT_PERMITTED for a read scope, or a cwd, that is or lies in what csc keeps to itself. What only holds such a place is
+ * shown without it (`findHidden`).
+ */
+export function checkNotSecret(resolution: Resolution, path: string, declared: string): void {
+  const secret = findSecret(resolution, path);
+  if (secret === undefined) return;
+  throw new CscError(
+    'NOT_PERMITTED',
+    `${declared} lets the command read ${showPath(secret.place)}, which csc keeps to itself: it is ${secret.name}; declare less, or have that elsewhere`,
+  );
+}
+
+/** The secret place that a path is or lies in; undefined where there is none. */
+export function findSecret({ waysToSecret }: Resolution, path: string): WayToKept | undefined {
+  return waysToSecret().find(({ place }) => isWithin(path, place));
 }
 
 /** Throws NOT_PERMITTED where the policy does not cover a path, and HOST_CEILING_EXCEEDED where the host's owner does not. */

@@ -28,8 +28,8 @@ export interface HostFacts {
   readonly seccomp: SeccompFilters;
   /** "none" only where the operator has said that rlimits are enough. */
   readonly cgroups: CgroupMechanism | 'none';
-  /** No job may write there. What a reload names comes to it. */
-  readonly kept: KeptPlace[];
+  /** No job may write there, nor read what is secret there. Asked anew for each command: a reload may have named others. */
+  readonly kept: readonly KeptPlace[];
 }
 
 /** A file or directory that csc believes later, outside of any sandbox. */
@@ -38,11 +38,19 @@ export interface KeptPlace {
   readonly path: string;
   /** What people know it by, and whatever lets them have it elsewhere. */
   readonly name: string;
+  /** No job may read it either: it holds keys, or what other runs have left. Absent: anybody may know it. */
+  readonly isSecret?: true;
 }
 
-/** The facts of a host whose jobs may not write this directory either: it says which tickets and approvals are used up. */
+/**
+ * The facts of a host whose jobs may neither read nor write this directory: it says which tickets and approvals are used up,
+ * and has the receipt key and what other runs have said.
+ */
 export function keepingState(facts: HostFacts, stateDir: string): HostFacts {
-  const place = { path: stateDir, name: 'the state directory (state_dir, or --state-dir of csc run)' };
+  const place: KeptPlace = {
+    ...{ path: stateDir, name: 'the state directory (state_dir, or --state-dir of csc run)' },
+    isSecret: true,
+  };
   return {
     ...facts,
     get kept() {

@@ -32,4 +32,5 @@ export {
 export { type MadePaths, makeMissing, resolveScopes } from './resolve-scopes.ts';
 export { type ClaimedScopes, ScopeClaims } from './scope-claims.ts';
 export type { ResolvedScopes, ScopeRequest } from './scopes.ts';
+export { userPlaces } from './user-places.ts';
 export { resolverPaths, toSecretPath } from './view.ts';

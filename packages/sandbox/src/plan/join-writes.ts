@@ -69,13 +69,14 @@ function commonDirectory(paths: readonly string[]): string {
   return common;
 }
 
-function mayBeMounted({ request, facts }: Resolution, path: string): boolean {
+function mayBeMounted({ request, facts, waysToKept }: Resolution, path: string): boolean {
   const ofSystem = [...systemTrees(facts), ...closedTrees];
   const own = [...ofSystem, ...ownDirectories, ...privateDirectories];
   return (
     path !== '/' &&
     isCoveredBy(path, request.policy.allowed_write_prefixes) &&
     isCoveredBy(path, request.roots ?? ['/']) &&
+    !waysToKept().some(({ place, links }) => [place, ...links].some((it) => isWithin(it, path))) &&
     !own.some((directory) => isWithin(directory, path)) &&
     !ofSystem.some((tree) => isWithin(path, tree))
   );

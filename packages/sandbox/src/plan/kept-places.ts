@@ -1,10 +1,10 @@
-import { readdirSync, statSync } from 'node:fs';
+import { readdirSync } from 'node:fs';
 import { posix } from 'node:path';
 import { decodePath, encodePath, type Look, lookOnHost, walkPath } from '../host/index.ts';
 import type { KeptPlace } from './facts.ts';
 
 /** How one comes to a place that csc believes. */
-export interface WayToKept extends Pick<KeptPlace, 'name'> {
+export interface WayToKept extends Omit<KeptPlace, 'path'> {
   /** Free of symlinks. */
   readonly place: string;
   /** The symlinks on the way: whoever may write above one can lead it elsewhere. */
@@ -23,23 +23,22 @@ export function findWaysToKept(kept: readonly KeptPlace[]): WayToKept[] {
     known.set(at, found);
     return found;
   };
-  const findWay = ({ path, name }: KeptPlace): WayToKept => {
+  const findWay = ({ path, ...rest }: KeptPlace): WayToKept => {
     const whole = posix.resolve(path);
     const walk = walkPath(whole, look);
-    return { name, place: walk?.path ?? whole, links: walk?.links.map((link) => link.path) ?? [] };
+    return { ...rest, place: walk?.path ?? whole, links: walk?.links.map((link) => link.path) ?? [] };
   };
   return kept.flatMap((it) => {
     const own = findWay(it);
-    return [own, ...linksIn(own.place).map((path) => findWay({ path, name: it.name }))];
+    const inner = look(own.place)?.isDirectory === true ? linksIn(own.place) : [];
+    return [own, ...inner.map((path) => findWay({ ...it, path }))];
   });
 }
 
 // None of what is closed to who runs jobs: nobody who would believe it reads it.
 function linksIn(place: string): string[] {
-  const directory = encodePath(place);
   try {
-    if (statSync(directory, { throwIfNoEntry: false })?.isDirectory() !== true) return [];
-    return readdirSync(directory, { encoding: 'buffer', withFileTypes: true })
+    return readdirSync(encodePath(place), { encoding: 'buffer', withFileTypes: true })
       .filter((entry) => entry.isSymbolicLink())
       .map((entry) => posix.join(place, decodePath(entry.name)));
   } catch {

@@ -1,6 +1,6 @@
 import { CscError, isCscError } from '@csc-fleet/common/errors';
 import { showPath, type Walk, walkPath } from '../host/index.ts';
-import { checkScope } from './check-scope.ts';
+import { checkScope, findSecret } from './check-scope.ts';
 import { expandPattern, type Pattern, readDeclared } from './glob.ts';
 import { findPlace } from './missing-paths.ts';
 import { closeFor, noteLeftOut, type OpenScope, openFor, type Resolution } from './scopes.ts';
@@ -26,7 +26,7 @@ export function openDeclared(resolution: Resolution, declared: string, writable:
 function openMatches(resolution: Resolution, reading: Pattern, writable: boolean): OpenScope[] {
   const { pattern } = reading;
   const scopes: OpenScope[] = [];
-  const leftOut: Record<LeftOut, string[]> = { gone: [], closed: [], outside: [], other: [] };
+  const leftOut: Record<LeftOut, string[]> = { gone: [], closed: [], outside: [], secret: [], other: [] };
   for (const match of expandPattern(reading, resolution.search)) {
     // A pattern that ends in a name gives it for every directory.
     const walk = walkPath(match);
@@ -54,12 +54,13 @@ const leftOutBecause = {
   gone: 'they changed meanwhile',
   closed: 'the job user may not enter the directories above them',
   outside: 'symlinks that lead outside what policy and host allow',
+  secret: 'csc keeps them to itself',
   other: 'neither files nor directories',
 };
 
 type LeftOut = keyof typeof leftOutBecause;
 
-const leftOutKinds: readonly LeftOut[] = ['gone', 'closed', 'outside', 'other'];
+const leftOutKinds: readonly LeftOut[] = ['gone', 'closed', 'outside', 'secret', 'other'];
 
 function openMatch(
   resolution: Resolution,
@@ -67,6 +68,7 @@ function openMatch(
   walk: Walk,
   writable: boolean,
 ): OpenScope | LeftOut {
+  if (!writable && findSecret(resolution, walk.path) !== undefined) return 'secret';
   try {
     checkScope(resolution, pattern, walk, writable);
   } catch (error) {

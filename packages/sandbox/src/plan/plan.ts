@@ -4,7 +4,7 @@ import { isWithin, type JobUser } from '../host/index.ts';
 import type { HostFacts, RunFacts } from './facts.ts';
 import { etcCopies } from './gather-etc.ts';
 import type { RunLimits } from './limits.ts';
-import type { ResolvedScopes } from './scopes.ts';
+import type { ResolvedScopes, ScopeLink } from './scopes.ts';
 import {
   madeUpEtcFiles,
   privateDirectories,
@@ -137,6 +137,8 @@ const mebibyte = 1024 * 1024;
 // They live in memory, as /tmp does, and count as the command's.
 const homeBytes = 256 * mebibyte;
 const shmBytes = 64 * mebibyte;
+// Of symlinks with long targets, one a page; what else lies in a mask is mounted.
+const maskBytes = mebibyte;
 
 /** Every namespace by name: `--unshare-all` goes on without the ones that it cannot have. */
 export const namespaces: readonly Namespace[] = ['user', 'ipc', 'pid', 'uts', 'cgroup', 'net'];
@@ -175,7 +177,7 @@ export function planSandbox(facts: RunFacts, scopes: ResolvedScopes, command: Sa
       ...fileMounts(command.files ?? [], facts),
       ...scopeMounts(scopes),
       // Last: until here bwrap itself has to make mount points. Else / and /dev are writable tmpfs of half the memory.
-      ...[...emptyDirectories(scopes), ...facts.maskedDirectories, '/dev', '/proc', '/'].map(
+      ...[...emptyDirectories(scopes), ...scopes.masks, ...facts.maskedDirectories, '/dev', '/proc', '/'].map(
         (destination): Mount => ({ kind: 'read_only', destination }),
       ),
     ],
@@ -309,16 +311,14 @@ export function toSecretDescriptor(name: string): string {
   return `secret:${name}`;
 }
 
-function scopeMounts(scopes: ResolvedScopes): Mount[] {
-  return [
-    ...scopes.directories.map(
-      (destination): Mount =>
-        isPrivate(destination)
-          ? { kind: 'tmpfs', destination, mode: 0o755, bytes: 4096 }
-          : { kind: 'directory', destination, mode: 0o755 },
-    ),
-    ...scopes.links.map(({ path, target }): Mount => ({ kind: 'symlink', target, destination: path })),
-    ...scopes.binds.map(
+function scopeMounts({ binds, directories, links, masks }: ResolvedScopes): Mount[] {
+  const isMasked = ({ path }: ScopeLink): boolean => masks.some((mask) => isWithin(path, mask));
+  const toLink = ({ path, target }: ScopeLink): Mount => ({ kind: 'symlink', target, destination: path });
+  // Each comes after what it lies in.
+  const nested = [
+    ...masks.map((destination): Mount => ({ kind: 'tmpfs', destination, mode: 0o755, bytes: maskBytes })),
+    ...links.filter(isMasked).map(toLink),
+    ...binds.map(
       ({ destination, writable }): Mount => ({
         kind: 'scope',
         descriptor: toScopeName(destination),
@@ -326,6 +326,16 @@ function scopeMounts(scopes: ResolvedScopes): Mount[] {
         writable,
       }),
     ),
+  ];
+  return [
+    ...directories.map(
+      (destination): Mount =>
+        isPrivate(destination)
+          ? { kind: 'tmpfs', destination, mode: 0o755, bytes: 4096 }
+          : { kind: 'directory', destination, mode: 0o755 },
+    ),
+    ...links.filter((link) => !isMasked(link)).map(toLink),
+    ...nested.toSorted((one, other) => (one.destination < other.destination ? -1 : 1)),
   ];
 }
 

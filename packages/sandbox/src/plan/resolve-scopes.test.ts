@@ -15,8 +15,8 @@ import { join } from 'node:path';
 import { makeFacts, makeTree, type TestTree } from '@csc-fleet/test-kit/sandbox/plan';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { encodePath } from '../host/index.ts';
-import { maxSplitEntries } from './arrange-scopes.ts';
 import type { RunFacts } from './facts.ts';
+import { maxSplitEntries } from './mount-read.ts';
 import { makeMissing, resolveScopes } from './resolve-scopes.ts';
 import { ScopeClaims } from './scope-claims.ts';
 import { maxOpenScopes, type ResolvedScopes, type ScopeRequest } from './scopes.ts';
@@ -83,6 +83,8 @@ function show({ binds }: ResolvedScopes): string[] {
     ({ writable, destination }) => `${writable ? 'w' : 'r'}:${destination.slice(tree.path.length + 1)}`,
   );
 }
+
+const keptAt = (name: string) => ({ path: join(tree.path, name), name });
 
 describe('what a scope may be', () => {
   it('is opened where it is, without reading it', () => {
@@ -176,6 +178,55 @@ describe('what a scope may be', () => {
     }
     for (const path of ['work', 'repo/other'])
       open.push(resolveScopes(toScopeRequest({ write: [path] }), { ...facts, kept }));
+  });
+
+  it('is nothing that csc keeps to itself: not it, in it, by a link or as a cwd; a pattern passes over it', () => {
+    tree.file('keys/a.key');
+    tree.file('keys/b.pem');
+    tree.file('state/csc/journal');
+    symlinkSync('state', join(tree.path, 'link'));
+    const places = [
+      ...['keys/a.key', 'link/csc'].map((it) => ({ ...keptAt(it), isSecret: true as const })),
+      keptAt('keys/b.pem'),
+    ];
+    const own = { ...facts, kept: places };
+    for (const path of ['keys/a.key', 'state/csc', 'state/csc/**', 'state/csc/journal', 'link/csc/journal']) {
+      const read = toScopeRequest({ read: [path] });
+      expect(() => resolveScopes(read, own)).toThrow(refusal('NOT_PERMITTED', 'keeps to itself'));
+    }
+    const cwd = { ...toScopeRequest({}), cwd: join(tree.path, 'link/csc') };
+    expect(() => resolveScopes(cwd, own)).toThrow(refusal('NOT_PERMITTED', 'cwd'));
+    const scopes = resolveScopes(toScopeRequest({ read: ['keys/*', 'state/*', 'keys/b.pem'] }), own);
+    open.push(scopes);
+    expect([show(scopes), scopes.masks]).toEqual([['r:keys/b.pem'], []]);
+    expect(scopes.notes).toHaveLength(3);
+  });
+
+  it('is shown without what csc keeps to itself, whoever may change what holds that', () => {
+    for (const name of ['home/keys/a.key', 'home/keys/a.pem', 'home/state/journal', 'home/work/x'])
+      tree.file(name);
+    const kept = ['home/keys/a.key', 'home/state', 'home/.config/csc'].map((it) => ({
+      ...keptAt(it),
+      isSecret: true as const,
+    }));
+    const request = { read: ['home'], write: ['home/work'] };
+    const resolveFor = (more: Partial<Request>): [string[], string[], readonly string[]] => {
+      const scopes = resolveScopes(toScopeRequest({ ...request, ...more }), { ...facts, kept });
+      open.push(scopes);
+      const below = (paths: readonly string[]): string[] =>
+        paths.map((path) => path.slice(tree.path.length + 1));
+      return [show(scopes), below(scopes.masks), below(scopes.directories)];
+    };
+    const split = [['r:home/keys/a.pem', 'w:home/work'], [], ['home', 'home/keys', 'home/state']];
+    expect(resolveFor({})).toEqual(split);
+    tree.directory('home/.config');
+    const masks = ['home/.config', 'home/keys', 'home/state'];
+    expect(resolveFor({})).toEqual([['r:home', 'r:home/keys/a.pem', 'w:home/work'], masks, []]);
+    chmodSync(join(tree.path, 'home'), 0o777);
+    const claims = new ScopeClaims();
+    claims.claim({ reads: [], writes: [join(tree.path, 'home')], fixed: [] });
+    const [binds, none] = resolveFor({ claims });
+    expect([binds, none]).toEqual([split[0], []]);
   });
 
   it('is not a socket, whose other end would be outside', async () => {
@@ -427,6 +478,16 @@ describe('scopes that nest', () => {
     const scopes = resolve({ ...request, claims: new ScopeClaims() });
     const writable = scopes.binds.filter((bind) => bind.writable).map(({ source }) => source);
     expect(writable).toEqual(scopes.writes);
+  });
+
+  it('have mounts of their own where csc keeps something beside them', () => {
+    tree.file('w/state/journal');
+    const request = toScopeRequest({ read: ['w'], write: ['w/out', 'w/src/gen'], claims: new ScopeClaims() });
+    const scopes = resolveScopes(request, { ...facts, kept: [{ ...keptAt('w/state'), isSecret: true }] });
+    open.push(scopes);
+    const writable = scopes.binds.filter((bind) => bind.writable).map(({ source }) => source);
+    expect(writable).toEqual(scopes.writes);
+    expect(show(scopes).filter((it) => it.startsWith('r:w/state'))).toEqual([]);
   });
 
   function leaveFifo(name: string): void {

@@ -3,8 +3,8 @@ import { CscError } from '@csc-fleet/common/errors';
 import { isCoveredBy } from '@csc-fleet/common/paths';
 import { isWithin, walkPath } from '../host/index.ts';
 import { arrangeScopes } from './arrange-scopes.ts';
-import { checkCovered, checkOpenable, checkReachable } from './check-scope.ts';
-import type { RunFacts } from './facts.ts';
+import { checkCovered, checkNotSecret, checkOpenable, checkReachable } from './check-scope.ts';
+import type { KeptPlace, RunFacts } from './facts.ts';
 import { createSearchBudget, mayMatchBelow, readDeclared, stripTree } from './glob.ts';
 import { findWaysToKept, type WayToKept } from './kept-places.ts';
 import { makeWritePath, takeBackUnwritten } from './make-write-path.ts';
@@ -49,6 +49,7 @@ export function resolveScopes(request: ScopeRequest, facts: RunFacts): ResolvedS
 
 function beginResolution(request: ScopeRequest, facts: RunFacts): Resolution {
   let ways: readonly WayToKept[] | undefined;
+  let secret: readonly WayToKept[] | undefined;
   return {
     request,
     facts,
@@ -59,9 +60,18 @@ function beginResolution(request: ScopeRequest, facts: RunFacts): Resolution {
       ways ??= findWaysToKept(facts.kept);
       return ways;
     },
+    // Of what is not secret nobody asks where nothing is written, and it is most of it.
+    waysToSecret() {
+      secret ??= ways?.filter(isSecret) ?? findWaysToKept(facts.kept.filter(isSecret));
+      return secret;
+    },
     missing: new Map(),
     notes: [],
   };
+}
+
+function isSecret(place: Pick<KeptPlace, 'isSecret'>): boolean {
+  return place.isSecret === true;
 }
 
 /** What was made on the host for a command. */
@@ -100,6 +110,7 @@ function resolveCwd(resolution: Resolution): string {
   if (walk === undefined) throw new CscError('SCOPE_NOT_FOUND', `cwd ${cwd} does not exist on this host`);
   if (walk.path !== '/') checkOpenable(cwd, walk.path);
   checkCovered(resolution, walk.path, 'allowed_cwd_prefixes', cwd);
+  checkNotSecret(resolution, walk.path, `cwd ${cwd}`);
   for (const link of walk.links) resolution.links.set(link.path, link);
   return walk.path;
 }

@@ -47,7 +47,9 @@ export interface ResolvedScopes {
   readonly writes: readonly string[];
   /** Empty directories that the view needs beside the binds, such as a cwd that no scope shows. */
   readonly directories: readonly string[];
-  /** Symlinks on the way to a declared path that no bind shows. */
+  /** Directories that a bind or the system's trees would show, and that show only the binds and links in them. */
+  readonly masks: readonly string[];
+  /** Symlinks on the way to a declared path, or beside what is masked, that no bind shows. */
   readonly links: readonly ScopeLink[];
   /** The working directory inside the sandbox. */
   readonly cwd: string;
@@ -76,8 +78,8 @@ export interface Resolution {
   readonly descriptors: Set<number>;
   readonly links: Map<string, ScopeLink>;
   readonly search: SearchBudget;
-  /** Asked for where there is a write scope. */
   readonly waysToKept: () => readonly WayToKept[];
+  readonly waysToSecret: () => readonly WayToKept[];
   /** Write paths that are still to be made, as declared, with the directories above them: outermost first. */
   readonly missing: Map<string, MissingPath>;
   readonly notes: string[];
