@@ -3615,7 +3615,7 @@ const exported: readonly Mutant[] = [
     file: 'packages/cli/src/evidence/browser/certificates.ts',
     before: 'for (const issuer of issuers) checkTrustDomain(uriNamesOf(issuer), key.owner);',
     after: '',
-    tests: ['packages/cli/src/ca/ca.test.ts'],
+    tests: ['packages/cli/src/ca/server.test.ts'],
     red: 'have receipts of another trust domain refused',
   },
   {
@@ -4125,7 +4125,7 @@ const joining: readonly Mutant[] = [
     file: 'packages/cli/src/ca/authority.ts',
     before: 'if (known.keys === keysHash && known.answer !== undefined) return known.answer;',
     after: 'if (known.answer !== undefined) return known.answer;',
-    tests: ['packages/cli/src/ca/ca.test.ts'],
+    tests: ['packages/cli/src/ca/joining.test.ts'],
     red: 'takes a token once, of many that come at once',
   },
   {
@@ -4133,7 +4133,7 @@ const joining: readonly Mutant[] = [
     file: 'packages/common/src/doorway/doorway.ts',
     before: 'if (origin.open >= this.#limits.perAddress) {',
     after: 'if (origin.open < 0) {',
-    tests: ['packages/cli/src/ca/ca.test.ts'],
+    tests: ['packages/cli/src/ca/server.test.ts'],
     red: 'lets nobody stay who says nothing, or says it slowly',
   },
   {
@@ -4141,7 +4141,7 @@ const joining: readonly Mutant[] = [
     file: 'packages/cli/src/ca/authority.ts',
     before: "if (known === '' || known === identity) return;",
     after: 'if (known !== identity) return;',
-    tests: ['packages/cli/src/ca/ca.test.ts'],
+    tests: ['packages/cli/src/ca/joining.test.ts'],
     red: 'leaves a token of another name unused',
   },
   {
@@ -4149,7 +4149,7 @@ const joining: readonly Mutant[] = [
     file: 'packages/cli/src/ca/authority.ts',
     before: 'if (token === undefined || now >= token.expiresAt)',
     after: 'if (token === undefined)',
-    tests: ['packages/cli/src/ca/ca.test.ts'],
+    tests: ['packages/cli/src/ca/joining.test.ts'],
     red: 'refuses a token that has ended',
   },
   {
@@ -4157,7 +4157,7 @@ const joining: readonly Mutant[] = [
     file: 'packages/cli/src/ca/authority.ts',
     before: 'if (owner !== undefined && owner !== identity)',
     after: "if (owner !== undefined && owner === '')",
-    tests: ['packages/cli/src/ca/ca.test.ts'],
+    tests: ['packages/cli/src/ca/joining.test.ts'],
     red: 'refuses the receipt key of another host',
   },
   {
@@ -4165,7 +4165,7 @@ const joining: readonly Mutant[] = [
     file: 'packages/cli/src/ca/authority.ts',
     before: 'if (receiptKey === keys.receiptKey) return;',
     after: "if (receiptKey !== '') return;",
-    tests: ['packages/cli/src/ca/ca.test.ts'],
+    tests: ['packages/cli/src/ca/renewal.test.ts'],
     red: 'gives the same name and labels again, over mutual TLS',
   },
   {
@@ -4173,7 +4173,7 @@ const joining: readonly Mutant[] = [
     file: 'packages/cli/src/ca/authority.ts',
     before: 'if (member.revokedAt !== undefined)',
     after: 'if (member.revokedAt === null)',
-    tests: ['packages/cli/src/ca/ca.test.ts'],
+    tests: ['packages/cli/src/ca/renewal.test.ts'],
     red: 'is refused after a revocation',
   },
   {
@@ -4181,7 +4181,7 @@ const joining: readonly Mutant[] = [
     file: 'packages/cli/src/ca/authority.ts',
     before: 'if (member.token !== certificate.token)',
     after: "if (member.token === '')",
-    tests: ['packages/cli/src/ca/ca.test.ts'],
+    tests: ['packages/cli/src/ca/renewal.test.ts'],
     red: 'before another joined in its place',
   },
   {
@@ -4189,7 +4189,7 @@ const joining: readonly Mutant[] = [
     file: 'packages/common/src/pki/request.ts',
     before: 'if (!isProved) throw',
     after: 'if (isProved === undefined) throw',
-    tests: ['packages/cli/src/ca/ca.test.ts'],
+    tests: ['packages/cli/src/ca/server.test.ts'],
     red: 'without proof of possession',
   },
   {
@@ -4197,7 +4197,7 @@ const joining: readonly Mutant[] = [
     file: 'packages/common/src/pki/request.ts',
     before: 'if (names.length !== 1 || names[0] !== purpose)',
     after: 'if (names.length !== 1)',
-    tests: ['packages/cli/src/ca/ca.test.ts'],
+    tests: ['packages/cli/src/ca/renewal.test.ts'],
     red: 'needs requests that were made for this certificate',
   },
   {
@@ -4205,7 +4205,7 @@ const joining: readonly Mutant[] = [
     file: 'packages/common/src/ca/client.ts',
     before: 'if (root !== undefined) return',
     after: 'if (root !== undefined || shown[0] !== undefined) return',
-    tests: ['packages/cli/src/ca/ca.test.ts'],
+    tests: ['packages/cli/src/ca/joining.test.ts'],
     red: 'sends the token to no CA but the one',
   },
   {
@@ -4213,7 +4213,7 @@ const joining: readonly Mutant[] = [
     file: 'packages/cli/src/ca/join.ts',
     before: "if (role === 'client' && isOver(error, wasThere)) rmSync(place.key, { force: true });",
     after: '',
-    tests: ['packages/cli/src/ca/ca.test.ts'],
+    tests: ['packages/cli/src/ca/joining.test.ts'],
     red: 'leaves no key of a client but its own',
   },
   {
@@ -4221,7 +4221,7 @@ const joining: readonly Mutant[] = [
     file: 'packages/common/src/pki/extensions.ts',
     before: 'return [nameConstraints(permitted), new',
     after: 'return [new',
-    tests: ['packages/cli/src/ca/ca.test.ts'],
+    tests: ['packages/cli/src/ca/server.test.ts'],
     red: 'keep a server of another name out of every handshake',
   },
   {
@@ -4229,7 +4229,7 @@ const joining: readonly Mutant[] = [
     file: 'packages/common/src/evidence/receipt-certificate.ts',
     before: 'for (const issuer of issuers) checkTrustDomain(uriNamesOf(issuer), key.owner);',
     after: 'void issuers;',
-    tests: ['packages/cli/src/ca/ca.test.ts'],
+    tests: ['packages/cli/src/ca/server.test.ts'],
     red: 'have receipts of another trust domain refused',
   },
   {
@@ -4237,7 +4237,7 @@ const joining: readonly Mutant[] = [
     file: 'packages/common/src/evidence/receipt-certificate.ts',
     before: 'for (const issuer of issuers) checkNames(issuer.raw, leaf.raw);',
     after: 'void issuers;',
-    tests: ['packages/cli/src/ca/ca.test.ts'],
+    tests: ['packages/cli/src/ca/server.test.ts'],
     red: 'have receipts of another trust domain refused',
   },
   {
@@ -4285,7 +4285,7 @@ const joining: readonly Mutant[] = [
     file: 'packages/cli/src/ca/server.ts',
     before: 'allowance.take(from);',
     after: 'void allowance;',
-    tests: ['packages/cli/src/ca/ca.test.ts'],
+    tests: ['packages/cli/src/ca/server.test.ts'],
     red: 'is theirs before the CA looks at what they say',
   },
   {
@@ -4293,7 +4293,7 @@ const joining: readonly Mutant[] = [
     file: 'packages/cli/src/ca/allowance.ts',
     before: 'if (waitMs > 0)',
     after: 'if (waitMs < 0)',
-    tests: ['packages/cli/src/ca/ca.test.ts'],
+    tests: ['packages/cli/src/ca/server.test.ts'],
     red: 'bounds the calls of one address',
   },
   {
