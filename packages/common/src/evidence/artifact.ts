@@ -66,7 +66,10 @@ function aroundSignature(object: EncodableObject): [before: string, after: strin
   const whole = canonicalJson(rest).slice(1, -1);
   // Of an ASCII name the order of UTF-16 is that of code points.
   const later = Object.keys(rest).filter((name) => name > 'signature');
-  const after = canonicalJson(Object.fromEntries(later.map((name) => [name, rest[name]]))).slice(1, -1);
+  const after =
+    later.length === 0
+      ? ''
+      : canonicalJson(Object.fromEntries(later.map((name) => [name, rest[name]]))).slice(1, -1);
   const before = after === '' ? whole : whole.slice(0, -after.length - 1);
   return [before === '' ? '' : `${before},`, after === '' ? '' : `,${after}`];
 }

@@ -145,9 +145,10 @@ function asSpan(tracing: Tracing | undefined): Interceptor<Answerable, Placed> {
   return (next) => {
     const serve = tracing === undefined ? next : inSpan(tracing, next);
     return (call) => {
-      const [traceparent] = call.wire.metadata.get('traceparent');
-      const [tracestate] = call.wire.metadata.get('tracestate');
-      const trace = traceparent === undefined ? undefined : parseTraceContext(traceparent, tracestate);
+      const { metadata } = call.wire;
+      const traceparent = metadata.get('traceparent')[0];
+      const trace =
+        traceparent === undefined ? undefined : parseTraceContext(traceparent, metadata.get('tracestate')[0]);
       return serve({ ...call, trace });
     };
   };

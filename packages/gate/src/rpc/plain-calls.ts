@@ -1,4 +1,4 @@
-import type { IncomingHttpHeaders, ServerHttp2Stream } from 'node:http2';
+import type { Http2Session, IncomingHttpHeaders, ServerHttp2Stream } from 'node:http2';
 import { TLSSocket } from 'node:tls';
 import {
   maxMessageBytes,
@@ -51,8 +51,8 @@ export const callsPerTurn = 12;
 type InTurn = (serve: () => void) => void;
 
 /**
- * Calls come many at once, in one read. Over TLS hardly anything of what is answered in the same moment leaves before the last of
- * them is served: their caller waits for all, and this process then for its next.
+ * Calls come many at once, in one read. To read them all and then to serve them, a few at a time, costs less than to serve each in
+ * the midst of reading; and nobody else waits for as long as one caller sends.
  */
 function createTurns(): InTurn {
   const due: (() => void)[] = [];
@@ -94,6 +94,7 @@ function isGrpc(contentType: string | undefined): boolean {
 }
 
 const answerHeaders = { ':status': 200, 'content-type': 'application/grpc+proto' } as const;
+const nothing = Buffer.alloc(0);
 const answerOptions = { waitForTrailers: true, sendDate: false } as const;
 // As grpc-js says it.
 const noMessage = { code: status.UNIMPLEMENTED, details: 'Received no request message for a unary method' };
@@ -106,12 +107,26 @@ const tooLong = (bytes: number) => ({
   code: status.RESOURCE_EXHAUSTED,
   details: `Sent message larger than max (${bytes} vs. ${maxMessageBytes})`,
 });
-const wellEnded = { 'grpc-status': '0', 'grpc-message': 'OK' } as const;
+const late = { code: status.DEADLINE_EXCEEDED, details: 'Deadline exceeded' };
+// A message is for what goes wrong.
+const wellEnded = { 'grpc-status': '0' } as const;
+
+// A connection keeps its peer, of which a socket tells by a proxy of Node's.
+const peers = new WeakMap<Http2Session, string>();
+
+function peerOf(session: Http2Session): string {
+  const known = peers.get(session);
+  if (known !== undefined) return known;
+  const { remoteAddress = 'unknown', remotePort } = session.socket ?? {};
+  const peer = remotePort === undefined ? remoteAddress : `${remoteAddress}:${remotePort}`;
+  peers.set(session, peer);
+  return peer;
+}
 
 class PlainCall implements UnaryWire {
   /** Where sessionOf looks for it. */
   readonly call: { readonly stream: ServerHttp2Stream };
-  request: Buffer = Buffer.alloc(0);
+  request: Buffer = nothing;
   readonly #stream: ServerHttp2Stream;
   readonly #headers: IncomingHttpHeaders;
   readonly #method: PlainMethod;
@@ -143,8 +158,8 @@ class PlainCall implements UnaryWire {
   }
 
   getPeer(): string {
-    const { remoteAddress = 'unknown', remotePort } = this.#stream.session?.socket ?? {};
-    return remotePort === undefined ? remoteAddress : `${remoteAddress}:${remotePort}`;
+    const { session } = this.#stream;
+    return session === undefined ? 'unknown' : peerOf(session);
   }
 
   getAuthContext(): ReturnType<UnaryWire['getAuthContext']> {
@@ -161,7 +176,6 @@ class PlainCall implements UnaryWire {
     stream.on('end', () => this.#inTurn(() => this.#serve()));
     stream.on('close', () => this.#over());
     if (timeoutMs > longestMs) return;
-    const late = { code: status.DEADLINE_EXCEEDED, details: 'Deadline exceeded' };
     this.#timer = setTimeout(() => this.#fail(late), timeoutMs);
   }
 
@@ -170,7 +184,7 @@ class PlainCall implements UnaryWire {
     this.#received.push(chunk);
     this.#bytes += chunk.length;
     // What comes behind the message is not kept: of a unary call there is one.
-    const [first] = this.#received;
+    const first = this.#received[0];
     if (first === undefined || this.#bytes < messagePrefixBytes) return;
     if (first.length < messagePrefixBytes) this.#received = [Buffer.concat(this.#received)];
     if (this.#bytes > this.#wholeBytes) this.#fail(secondMessage);
@@ -188,8 +202,9 @@ class PlainCall implements UnaryWire {
       this.#fail(noMessage);
       return;
     }
-    const [first = this.request, ...more] = this.#received;
-    this.request = (more.length === 0 ? first : Buffer.concat(this.#received)).subarray(messagePrefixBytes);
+    const received = this.#received;
+    const whole = received.length === 1 ? received[0] : Buffer.concat(received);
+    this.request = whole?.subarray(messagePrefixBytes) ?? nothing;
     this.#received = [];
     this.#method.handler(this, (error, answer) => {
       if (error === null) this.#answer(answer);
