@@ -223,8 +223,11 @@ describe('output in memory that is used again', () => {
   const size = 200 * 1024;
   const count = 24;
 
-  /** What arrives of messages of one byte each, whose memory is overwritten at once, at a gate that reads one a turn. */
-  async function sendAll(find: (call: object) => unknown): Promise<string[]> {
+  /**
+   * What arrives of messages of one byte each at a gate that reads one a turn. They lie in memory that is overwritten at once, or in
+   * what is lent for each.
+   */
+  async function sendAll(find: (call: object) => unknown, where: 'own' | 'lent' = 'own'): Promise<string[]> {
     const arrived: string[] = [];
     const pushOutput: handleBidiStreamingCall<PushOutputRequest, object> = async (call) => {
       // It may be cut off at the end, by when all has arrived.
@@ -247,12 +250,13 @@ describe('output in memory that is used again', () => {
       { answerMs: 20_000, findWire: find as typeof wireOfClientCall },
     );
     expect(await output.committedLength('e')).toBe(0);
-    const frames = Buffer.alloc(size);
+    const own = Buffer.alloc(size);
     const held: Promise<number>[] = [];
     for (let at = 0; at < count; at += 1) {
       await output.room?.('e');
+      const frames = where === 'own' ? own : (output.memory?.('e') ?? own).subarray(0, size);
       held.push(output.append('e', at * size, frames.fill(1 + at)));
-      frames.fill(0xee);
+      own.fill(0xee);
     }
     expect((await Promise.all(held)).at(-1)).toBe(count * size);
     output.finish?.('e');
@@ -282,7 +286,31 @@ describe('output in memory that is used again', () => {
     expect(await sendAll(() => undefined)).toEqual(sent);
   });
 
-  it('is not written into where its stream was destroyed: a part of it may still be on its way', async () => {
+  it.each([
+    ['past gRPC', wireOfClientCall],
+    ['through it', () => undefined],
+  ])('arrives as it was from where the sink would have it, %s', async (_, find) => {
+    expect(await sendAll(find, 'lent')).toEqual(sent);
+  });
+
+  it('is sent from where it was read to, and lent again only once the transport has it', async () => {
+    const { output, kept, begin } = openKept();
+    await begin('e');
+    const lent = output.memory?.('e');
+    expect(output.memory?.('e')?.buffer).toBe(lent?.buffer);
+    lent?.write('as it lies');
+    void output.append('e', 0, lent?.subarray(0, 10) ?? Buffer.alloc(0));
+    expect(kept[0]?.bytes.buffer).toBe(lent?.buffer);
+    expect(String(kept[0]?.bytes)).toMatch(/as it lies$/);
+    expect(output.memory?.('e')?.buffer).not.toBe(lent?.buffer);
+    output.finish?.('e');
+    kept[0]?.done(null);
+    await begin('other');
+    expect(output.memory?.('other')?.buffer).toBe(lent?.buffer);
+  });
+
+  /** An output whose transport keeps what it is given until `done` is called. */
+  function openKept() {
     const call = Object.assign(new EventEmitter(), { write: () => true, writableLength: 0, end: () => {} });
     const kept: { readonly bytes: Uint8Array; readonly done: (error: null) => void }[] = [];
     const wire = {
@@ -295,10 +323,18 @@ describe('output in memory that is used again', () => {
       openLine(() => client as ExecutorLinkClient),
       { answerMs: 20_000, findWire: find as typeof wireOfClientCall },
     );
-    const push = async (run: string, text: string): Promise<void> => {
+    const begin = async (run: string): Promise<void> => {
       const begun = output.committedLength(run);
       call.emit('data', { committedLength: 0 });
       await begun;
+    };
+    return { output, kept, wire, begin };
+  }
+
+  it('is not written into where its stream was destroyed: a part of it may still be on its way', async () => {
+    const { output, kept, wire, begin } = openKept();
+    const push = async (run: string, text: string): Promise<void> => {
+      await begin(run);
       void output.append(run, 0, Buffer.from(text));
     };
     await push('one', 'of the one run');

@@ -51,6 +51,7 @@ export function createGrpcOutput(
         return Promise.reject(new CscError('GATE_UNREACHABLE', 'the upload has not begun'));
       return upload.append(logOffset, frames);
     },
+    memory: (executionId) => uploads.get(executionId)?.lend(),
     room: (executionId) => uploads.get(executionId)?.room(),
     finish(executionId) {
       uploads.get(executionId)?.end();
@@ -71,6 +72,8 @@ class Upload {
   /** Messages that were written past gRPC and that the transport still has. */
   #written = 0;
   #wire: Wire | undefined;
+  /** For the next message: its frames are being read into it, or nothing is. */
+  #lent: Buffer | undefined;
   #failure: CscError | undefined;
 
   constructor(call: Call, memory: MessageMemory, findWire: typeof wireOfClientCall) {
@@ -105,6 +108,12 @@ class Upload {
     return this.#send({ executionId: '', logOffset, frames: Buffer.from(frames) }, logOffset + frames.length);
   }
 
+  /** Where the frames of the next message may be put. */
+  lend(): Buffer {
+    this.#lent ??= this.#memory.take(messageBytes);
+    return this.#lent.subarray(mostHead);
+  }
+
   /** Resolves once a message may be sent; undefined where it may be now. Also resolves where the call has failed. */
   room(): Promise<void> | undefined {
     const waiting = this.#call.writableLength + this.#written;
@@ -113,6 +122,8 @@ class Upload {
   }
 
   end(): void {
+    if (this.#lent !== undefined) this.#memory.giveBack(this.#lent);
+    this.#lent = undefined;
     this.#call.end();
   }
 
@@ -126,14 +137,13 @@ class Upload {
   // In one piece and in memory that is used again: through gRPC it would be copied twice, into memory of its own.
   #write(wire: Wire, logOffset: number, frames: Uint8Array): Promise<number> {
     if (this.#failure !== undefined) return Promise.reject(this.#failure);
+    const memory = this.#memoryOf(frames);
     const head = encodeHead(logOffset, frames.length);
-    const begin = messagePrefixBytes + head.length;
-    const memory = this.#memory.take(begin + frames.length);
-    writeMessagePrefix(memory, head.length + frames.length);
-    memory.set(head, messagePrefixBytes);
-    memory.set(frames, begin);
+    const begin = mostHead - head.length - messagePrefixBytes;
+    writeMessagePrefix(memory.subarray(begin), head.length + frames.length);
+    memory.set(head, begin + messagePrefixBytes);
     this.#written += 1;
-    wire.write(memory.subarray(0, begin + frames.length), (error) => {
+    wire.write(memory.subarray(begin, mostHead + frames.length), (error) => {
       this.#written -= 1;
       // What could not be written may still be somewhere on its way, a part of it; why it could not, the call says. Of a
       // stream that is destroyed, Node says that it was written, whatever became of it.
@@ -141,6 +151,22 @@ class Upload {
       this.#taken.ring();
     });
     return this.#held(logOffset + frames.length);
+  }
+
+  /** Where they lie behind room for a head: what was lent, or a copy. */
+  #memoryOf(frames: Uint8Array): Buffer {
+    const lent = this.#lent;
+    if (
+      lent !== undefined &&
+      frames.buffer === lent.buffer &&
+      frames.byteOffset === lent.byteOffset + mostHead
+    ) {
+      this.#lent = undefined;
+      return lent;
+    }
+    const memory = this.#memory.take(mostHead + frames.length);
+    memory.set(frames, mostHead);
+    return memory;
   }
 
   /** Once the gate holds so much. */
@@ -173,8 +199,10 @@ function encodeHead(logOffset: number, framesLength: number): Uint8Array {
 // Field 3, with a length.
 const framesTag = 0x1a;
 
+// What goes before the frames of a message at most: five bytes of gRPC, a tag and 64 bits of offset, a tag and their length.
+const mostHead = 32;
 // A piece of a log as the uplink reads it, with all that goes before it.
-const messageBytes = logPieceBytes + 64;
+const messageBytes = mostHead + logPieceBytes;
 const mostSpare = 2 * mostWaiting;
 
 /**

@@ -13,6 +13,11 @@ export interface OutputSink {
    * way; they are taken in order. The memory of `frames` is the caller's again as soon as this returns.
    */
   append(executionId: string, logOffset: number, frames: Uint8Array): Promise<number>;
+  /**
+   * Memory for what is to be appended next, which `append` then takes as it is; it is the sink's again with that, and with `finish`.
+   * Absent, or undefined: the caller has its own.
+   */
+  memory?(executionId: string): Buffer | undefined;
   /** What to wait for before the next `append`: the way to the gate is full. Never rejects. Undefined, or absent: it is not. */
   room?(executionId: string): Promise<void> | undefined;
   /** This log's upload is over, for good or for now. */
@@ -72,7 +77,7 @@ class Push {
   /** The log is listened to: once, however often something else rings. */
   #isListening = false;
   readonly #onAbort = () => this.#fail(this.#signal.reason);
-  /** What is read of the log, until it is sent. */
+  /** What is read of the log, until it is sent, where the sink has no place for it. */
   #memory: Buffer | undefined;
   #failure: { readonly error: unknown } | undefined;
   #committed: number | undefined;
@@ -126,8 +131,8 @@ class Push {
     const { executionId } = this.#log;
     const room = this.#sink.room?.(executionId);
     if (room !== undefined) await this.#until(room);
-    this.#memory ??= Buffer.allocUnsafeSlow(chunk);
-    const frames = await this.#log.read(this.#sent, chunk, this.#memory);
+    const memory = this.#sink.memory?.(executionId) ?? this.#ownMemory();
+    const frames = await this.#log.read(this.#sent, chunk, memory);
     this.#throwFailure();
     if (frames.length === 0) {
       if (!this.#log.ended) throw new Error('the output log is shorter than it was');
@@ -136,6 +141,11 @@ class Push {
     }
     this.#expect(this.#sink.append(executionId, this.#sent, frames));
     this.#sent += frames.length;
+  }
+
+  #ownMemory(): Buffer {
+    this.#memory ??= Buffer.allocUnsafeSlow(chunk);
+    return this.#memory;
   }
 
   /** Until there is something to do. */
