@@ -34,11 +34,11 @@ function bundled(args: readonly string[], cwd: string, more: NodeJS.ProcessEnv =
 
 describe('the bundle', () => {
   it.each([
-    { service: 'gate', flags: ['--no-parallel-scavenge', '--max-semi-space-size=8'] },
-    { service: 'executor', flags: ['--no-parallel-scavenge', '--min-semi-space-size=4'] },
+    { service: 'gate', young: '--max-semi-space-size=8', mappedFrom: '20480' },
+    { service: 'executor', young: '--min-semi-space-size=4', mappedFrom: '524288' },
   ])(
     'starts the $service again in place, with what a process can be told only as it starts',
-    ({ service, flags }) => {
+    ({ service, young, mappedFrom }) => {
       const { directory } = createScratch();
       const tell = join(directory, 'tell.cjs');
       writeFileSync(
@@ -53,9 +53,9 @@ describe('the bundle', () => {
       expect(stderr).toContain('none.yaml');
       expect(JSON.parse(stdout)).toEqual({
         pid,
-        args: flags,
+        args: ['--no-parallel-scavenge', '--heap-growing-percent=50', young],
         MALLOC_ARENA_MAX: '3',
-        MALLOC_MMAP_THRESHOLD_: '20480',
+        MALLOC_MMAP_THRESHOLD_: mappedFrom,
       });
     },
   );

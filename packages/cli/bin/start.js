@@ -36,11 +36,16 @@ if (process.argv[2] === 'executor') require('node:v8').setFlagsFromString(keepsY
 // What only a process that starts can be told. V8 begins with a young space of 1 MiB, which a run fills several times, and has threads
 // help to look through it, which costs more to wake them than there is to do.
 //
+// What a run needs lives long enough to leave the young space. Left to itself V8 lets it pile up to several times of what is in use
+// before it collects: after 10,000 runs a third of a gate's memory is nobody's. It collects at half more, but for a gate that is being
+// brought output (packages/common/src/service/collect.ts).
+//
 // That of a gate holds what 64 calls have under way in 8 MiB: where it is smaller much of that moves on into the old space, where
 // collecting it is dear. V8 makes it small while there is little to do, so it must be free to grow again.
+const ofServices = ['--no-parallel-scavenge', '--heap-growing-percent=50'];
 const asItStarts = {
-  gate: ['--no-parallel-scavenge', '--max-semi-space-size=8'],
-  executor: ['--no-parallel-scavenge', '--min-semi-space-size=4'],
+  gate: [...ofServices, '--max-semi-space-size=8'],
+  executor: [...ofServices, '--min-semi-space-size=4'],
 };
 const flagsAtStart = asItStarts[process.argv[2]];
 if (flagsAtStart !== undefined && !process.execArgv.includes(flagsAtStart[0])) startAgain();
@@ -49,21 +54,20 @@ if (flagsAtStart !== undefined && !process.execArgv.includes(flagsAtStart[0])) s
 // moment, as V8's compilers do, would leave it free in a heap for each thread, and a service does little on threads that could wait
 // for each other. From 20 KiB on a piece is the kernel's again once it is free, where the heap has no room for it just then: so is what
 // OpenSSL fills with zeros for a handshake (21 KiB), which would become the buffer that Node keeps for each connection (16 KiB),
-// of which most is never written to. What output takes again and again is below that. It stays the same process.
+// of which most is never written to. What a gate is brought comes in pieces below that. An executor has few handshakes, and each message of
+// output that it sends is encrypted in pieces of a quarter of a megabyte: fresh memory for each, which the kernel fills with zeros, was a
+// tenth of its work. It stays the same process.
 function startAgain() {
+  const mappedFrom = { gate: '20480', executor: '524288' };
   const args = [process.execPath, ...flagsAtStart, ...process.execArgv, ...process.argv.slice(1)];
   const heap = {
     MALLOC_ARENA_MAX: '1',
-    MALLOC_MMAP_THRESHOLD_: '20480',
+    MALLOC_MMAP_THRESHOLD_: mappedFrom[process.argv[2]],
     MALLOC_TOP_PAD_: '16384',
     MALLOC_TRIM_THRESHOLD_: '1048576',
   };
   process.execve?.(process.execPath, args, { ...heap, ...process.env });
 }
-
-// What a run needs lives long enough to leave the young space. Left to itself V8 lets it pile up to several times of what is in use
-// before it collects: after 10,000 runs a third of a gate's memory is nobody's. It collects at half more.
-if (flagsAtStart !== undefined) require('node:v8').setFlagsFromString('--heap-growing-percent=50');
 
 // Code compiled under other flags is no code to V8, and that of Node's own modules is under none: a flag is set once all is loaded, and
 // taken back before what was compiled is kept.

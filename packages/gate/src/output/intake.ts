@@ -1,4 +1,4 @@
-import { createCollector } from '@csc-fleet/common/collect';
+import { createCollector, letHeapGrow } from '@csc-fleet/common/collect';
 import { CscError } from '@csc-fleet/common/errors';
 import type { Identity } from '@csc-fleet/common/identity';
 import type { Executions } from '../execution/executions.ts';
@@ -52,6 +52,10 @@ export class OutputIntake {
     const held = new Promise<void>((resolve) =>
       gone.addEventListener('abort', () => resolve(), { once: true }),
     );
-    this.#ports.store.with(executionId, () => held).catch(this.#ports.onError);
+    const room = letHeapGrow();
+    this.#ports.store
+      .with(executionId, () => held)
+      .catch(this.#ports.onError)
+      .finally(() => room[Symbol.dispose]());
   }
 }
