@@ -60,7 +60,7 @@ import {
   TestGate,
   type TestGateOptions,
 } from '@csc-fleet/test-kit/gate/test-gate';
-import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, onTestFinished, vi } from 'vitest';
 import { openSeenLogs } from '../../packages/cli/src/connect/seen-logs.ts';
 import { type LogFiles, walkLog, walkRemembered } from '../../packages/cli/src/evidence/walk-log.ts';
 import { createWitnessServer } from '../../packages/cli/src/witness/serve.ts';
@@ -371,28 +371,31 @@ function emptyDirectory(): string {
 
 const of = { execution_id: null, principal: null, executor_id: null, policy_profile: null };
 
-/** A log over audit records alone, one for each receipt. */
-function logOf(directory: string, errors: unknown[] = []) {
+/** A log over audit records alone, one for each receipt, of which it is given so many at a time. */
+function logOf(directory: string, errors: unknown[] = [], window = Number.POSITIVE_INFINITY) {
   const rows: AuditRow[] = [];
   const written = new Signal();
   const store = {
     audited: (abort: AbortSignal) => written.wait(abort),
     auditLast: async () => rows.length,
     skipAudit: async () => undefined,
-    auditAfter: async (after: number) => ({
-      rows: rows.filter(({ sequence }) => sequence > after),
-      ...{ lookedUpTo: rows.length, isEnd: true },
-    }),
+    auditAfter: async (after: number) => {
+      const found = rows.slice(after, after + window);
+      return {
+        rows: found,
+        ...{ lookedUpTo: after + found.length, isEnd: after + found.length >= rows.length },
+      };
+    },
   };
   const ports = { store, signer: logSigner, origin: logOrigin, directory };
   return {
     open: () => ReceiptLog.open({ ...ports, onError: (error) => void errors.push(error) }),
-    accept: (count: number): number => {
+    accept: (count: number, kind = 'execution.ended'): number => {
       for (let at = 0; at < count; at += 1) {
         const sequence = rows.length + 1;
         const said = { executionId: `exec_${sequence}`, receiptSha256: sha256Hex(String(sequence)) };
         const record = Buffer.from(AuditRecord.encode(AuditRecord.create(said)).finish());
-        rows.push({ ...of, at: '', outcome: '', sequence, kind: 'execution.ended', record });
+        rows.push({ ...of, at: '', outcome: '', sequence, kind, record });
       }
       written.ring();
       return rows.length;
@@ -424,6 +427,37 @@ describe('a log on its disk', () => {
     rmSync(join(directory, 'checkpoint.new'), { recursive: true });
     await write();
     expect(await files.read(tile)).toEqual(Buffer.from(emptyRoot));
+  });
+
+  it('that is far behind leaves the gate to others meanwhile', async () => {
+    const { open, accept } = logOf(emptyDirectory(), [], 100);
+    const last = accept(10_000, 'submission.decided');
+    const log = await open();
+    let turns = 0;
+    const turn = (): void => {
+      turns += 1;
+      counting = globalThis.setImmediate(turn);
+    };
+    let counting = globalThis.setImmediate(turn);
+    onTestFinished(() => clearImmediate(counting));
+    log.start();
+    await log.reach(last, AbortSignal.timeout(30_000));
+    // One after each page but the last.
+    expect(turns).toBeGreaterThanOrEqual(99);
+    await log.close();
+  });
+
+  it('that is far behind puts many receipts under one checkpoint', async () => {
+    const { open, accept } = logOf(emptyDirectory(), [], 100);
+    const write = vi.spyOn(TileFiles.prototype, 'write');
+    onTestFinished(() => write.mockRestore());
+    const log = await open();
+    const last = accept(10_000);
+    log.start();
+    await log.reach(last, AbortSignal.timeout(30_000));
+    await log.close();
+    expect(log.current?.size).toBe(10_000);
+    expect(write.mock.calls.length).toBeLessThan(5);
   });
 });
 

@@ -4069,6 +4069,14 @@ const logs: readonly Mutant[] = [
     red: 'what it has signed of a run that its gate had ended by a receipt of its own',
   },
   {
+    name: 'log-that-is-behind-keeps-its-gate',
+    file: `${gate}/log/receipt-log.ts`,
+    before: 'if (!isEnd) await others();',
+    after: '',
+    tests: log,
+    red: 'that is far behind leaves the gate to others meanwhile',
+  },
+  {
     name: 'gate-acknowledges-a-second-contradiction',
     file: `${gate}/store/receipt-store.ts`,
     before: 'return written > 0 || isLateReceipt(sqlite, offer, receiptJson);',

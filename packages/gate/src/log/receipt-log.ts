@@ -1,4 +1,4 @@
-import { setTimeout as delay } from 'node:timers/promises';
+import { setTimeout as delay, setImmediate as others } from 'node:timers/promises';
 import type { Signer } from '@csc-fleet/common/crypto';
 import { toBuffer } from '@csc-fleet/common/encoding';
 import { CscError, orThrow } from '@csc-fleet/common/errors';
@@ -53,6 +53,8 @@ export interface Published {
 
 // An accepted receipt is in the log this much later at most, as far as the disk keeps up.
 const paceMs = 800;
+// Full tiles and bundles under one checkpoint: two for each 256 receipts.
+const tilesAtOnce = 32;
 // After a write that failed, as the disk is full.
 const restMs = 5_000;
 
@@ -193,42 +195,38 @@ export class ReceiptLog {
 
   /** True where there was nothing more to look at. */
   async #takeIn(): Promise<boolean> {
-    const { rows, lookedUpTo, isEnd } = await this.#ports.store.auditAfter(this.#lookedUpTo, {});
-    const entries = rows.flatMap((row) => entryOf(row));
-    if (entries.length > 0) await this.#append(entries, lookedUpTo);
-    this.#lookedUpTo = lookedUpTo;
+    const growth: Growth = { edge: this.#edge.copy(), entries: [...this.#entries], tiles: [] };
+    let upTo = this.#lookedUpTo;
+    let isEnd = false;
+    while (!isEnd && growth.tiles.length < tilesAtOnce && !this.#stopping.signal.aborted) {
+      const page = await this.#ports.store.auditAfter(upTo, {});
+      for (const entry of page.rows.flatMap((row) => entryOf(row))) grow(growth, entry);
+      ({ lookedUpTo: upTo, isEnd } = page);
+      // The store answers at once, and so there would be nobody else's turn before the last page.
+      if (!isEnd) await others();
+    }
+    if (growth.edge.size > this.#edge.size) await this.#write(growth, upTo);
+    this.#lookedUpTo = upTo;
     this.#published.ring();
     return isEnd;
   }
 
-  async #append(entries: readonly Uint8Array[], upTo: number): Promise<void> {
-    const edge = this.#edge.copy();
-    const tiles: FilledTile[] = [];
-    let bundle = [...this.#entries];
-    for (const entry of entries) {
-      bundle.push(entry);
-      const full = edge.add(leafHash(entry));
-      tiles.push(...full);
-      if (bundle.length < tileWidth) continue;
-      const index = edge.size / tileWidth - 1;
-      tiles.push({ tile: { level: 'entries', index, width: tileWidth }, bytes: formatBundle(bundle) });
-      bundle = [];
-    }
-    const index = Math.floor(edge.size / tileWidth);
-    if (bundle.length > 0)
-      tiles.push({
-        tile: { level: 'entries', index, width: bundle.length },
-        bytes: formatBundle(bundle),
-      });
+  async #write({ edge, entries, tiles: full }: Growth, upTo: number): Promise<void> {
     const before = new Set(this.#edge.partial().map(({ bytes }) => bytes));
-    tiles.push(...edge.partial().filter(({ bytes }) => !before.has(bytes)));
-    const named = edge.partial().map(({ tile }) => tile);
-    if (bundle.length > 0) named.push({ level: 'entries', index, width: bundle.length });
+    const partial = edge.partial();
+    const named = partial.map(({ tile }) => tile);
+    const tiles = [...full, ...partial.filter(({ bytes }) => !before.has(bytes))];
+    if (entries.length > 0) {
+      const index = Math.floor(edge.size / tileWidth);
+      const tile: Tile = { level: 'entries', index, width: entries.length };
+      tiles.push({ tile, bytes: formatBundle(entries) });
+      named.push(tile);
+    }
     const note = signCheckpoint({ origin: this.#ports.origin, ...edge.head() }, this.#ports.signer);
     await this.#files.write(tiles, note, named);
     // Nobody sees it before it is on the disk.
     this.#edge = edge;
-    this.#entries = bundle;
+    this.#entries = entries;
     this.#current = { size: edge.size, upTo, note };
   }
 
@@ -307,6 +305,25 @@ export class ReceiptLog {
     const bytes = await this.#files.read(tile, width * (2 + maxLogEntryBytes));
     return orThrow(parseBundle(bytes, width), 'LOG_INVALID', `the bundle ${index} of the log`);
   }
+}
+
+/** A log that has grown, of which nothing is written yet. */
+interface Growth {
+  readonly edge: TreeEdge;
+  /** Entries of the bundle that is not full. */
+  entries: Uint8Array[];
+  /** What has become full. */
+  readonly tiles: FilledTile[];
+}
+
+function grow(growth: Growth, entry: Uint8Array): void {
+  const { edge, entries, tiles } = growth;
+  entries.push(entry);
+  tiles.push(...edge.add(leafHash(entry)));
+  if (entries.length < tileWidth) return;
+  const index = edge.size / tileWidth - 1;
+  tiles.push({ tile: { level: 'entries', index, width: tileWidth }, bytes: formatBundle(entries) });
+  growth.entries = [];
 }
 
 // Of all that the audit tells, what tells of a receipt.
