@@ -1,5 +1,7 @@
+import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
+import { setTimeout as delay } from 'node:timers/promises';
 import { ExecutionState } from '@csc-fleet/common/messages';
 import { type Fleet, startFleet } from '@csc-fleet/test-kit/fleet';
 import { readProcess } from './processes.ts';
@@ -101,4 +103,19 @@ async function grow(fleet: Fleet, count: number): Promise<void> {
   database.exec('COMMIT; PRAGMA wal_checkpoint(TRUNCATE)');
   database.close();
   await fleet.startGate();
+  await logged(fleet, count);
+}
+
+/**
+ * Resolves once the log of receipts has so many: a gate takes them in as they come, and works on all that it has not yet had beside
+ * whatever it is asked.
+ */
+async function logged(fleet: Fleet, count: number): Promise<void> {
+  const checkpoint = join(fleet.directory, 'gate', 'log', 'tree', 'checkpoint');
+  const size = (): number =>
+    Number(existsSync(checkpoint) ? readFileSync(checkpoint, 'utf8').split('\n')[1] : 0);
+  for (let waits = 0; size() < count; waits++) {
+    if (waits > 2000) throw new Error(`the log of receipts has ${size()} of ${count}`);
+    await delay(50);
+  }
 }
