@@ -869,6 +869,14 @@ const host: readonly Mutant[] = [
     red: 'led from within what it believes',
   },
   {
+    name: 'a-sweep-that-believes-another-user',
+    file: `${sandbox}/host/sweep.ts`,
+    before: '.filter((name) => isAbandoned(name) && isOwn(join(scratchDirectory, name)))',
+    after: '.filter(isAbandoned)',
+    tests: [`${sandbox}/launch/executor-process.test.ts`],
+    red: 'believes no other user’s file, nor stops at one',
+  },
+  {
     name: 'a-job-that-declares-what-csc-keeps-to-itself',
     file: `${sandbox}/plan/check-scope.ts`,
     before: 'else checkNotSecret(resolution, path, declared);',

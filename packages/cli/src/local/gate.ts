@@ -1,11 +1,11 @@
 import { randomBytes } from 'node:crypto';
-import { mkdirSync, readdirSync, rmSync } from 'node:fs';
+import { mkdirSync, rmSync } from 'node:fs';
 import { createSigner, type Signer } from '@csc-fleet/common/crypto';
 import { createPolicySet, type PolicyDocument } from '@csc-fleet/common/policy';
 import { createGate, type Gate, type GateOptions } from '@csc-fleet/gate/compose';
 import { defaultGateLimits } from '@csc-fleet/gate/config';
 import { createMemoryStore } from '@csc-fleet/gate/memory-store';
-import { defaultScratchDirectory, findScratchOwner, isAlive, toScratchPath } from '@csc-fleet/sandbox/host';
+import { clearAbandoned, defaultScratchDirectory, toScratchPath } from '@csc-fleet/sandbox/host';
 
 /** The identity that submits in `csc run`. */
 export const localPrincipal = {
@@ -79,11 +79,7 @@ function bindTo(profile: string) {
 // A run that was killed could not clear its own away.
 function makeScratch(): string {
   const directory = defaultScratchDirectory();
-  for (const name of readdirSync(directory)) {
-    const owner = findScratchOwner(name);
-    if (owner !== undefined && !isAlive(owner))
-      rmSync(`${directory}/${name}`, { recursive: true, force: true });
-  }
+  clearAbandoned(directory);
   const path = toScratchPath(directory);
   mkdirSync(path, { mode: 0o700 });
   return path;

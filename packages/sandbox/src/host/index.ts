@@ -33,11 +33,10 @@ export { findProxyUser, isPool, type JobUser, type JobUsers, type RunAs, resolve
 export {
   createSharedContent,
   defaultScratchDirectory,
-  findScratchOwner,
   openContent,
   openNameKey,
   type SharedContent,
   toScratchPath,
   treePrefix,
 } from './scratch.ts';
-export { sweepLeftovers } from './sweep.ts';
+export { clearAbandoned, sweepLeftovers } from './sweep.ts';

@@ -1,4 +1,4 @@
-import { readdirSync, rmSync } from 'node:fs';
+import { lstatSync, readdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { isNamedWith, markOf } from './owned-names.ts';
 import {
@@ -33,11 +33,22 @@ export async function sweepLeftovers(
     .flatMap((pid) => identify(pid) ?? []);
   for (const { pid } of orphans) sendSignal(pid, 'SIGKILL');
   await Promise.all(orphans.map(waitUntilGone));
-  const files = readdirSync(scratchDirectory).filter(
-    (name) => isAbandoned(name) || isNamedWith(name.replace(treePrefix, ''), keys),
-  );
-  for (const name of files) rmSync(join(scratchDirectory, name), { recursive: true, force: true });
-  return { processes: orphans.length, files: files.length };
+  const files = clearAbandoned(scratchDirectory, (name) => isNamedWith(name.replace(treePrefix, ''), keys));
+  return { processes: orphans.length, files };
+}
+
+/**
+ * Takes away what processes of this user that are gone have left in the scratch directory, and what `isTheirs` says of its
+ * names, and gives how much that was. Others put files there as well, which may not be removed, or only look like such.
+ */
+export function clearAbandoned(
+  scratchDirectory: string,
+  isTheirs: (name: string) => boolean = () => false,
+): number {
+  const names = readdirSync(scratchDirectory).filter((name) => isAbandoned(name) || isTheirs(name));
+  const own = names.map((name) => join(scratchDirectory, name)).filter(isOwn);
+  for (const path of own) rmSync(path, { recursive: true, force: true });
+  return own.length;
 }
 
 // Only what lives in a PID namespace of its own: whoever else has such a PATH has it for other reasons.
@@ -47,8 +58,13 @@ function isOrphan(pid: number, keys: readonly string[]): boolean {
 
 function findAbandonedKeys(scratchDirectory: string): string[] {
   return readdirSync(scratchDirectory)
-    .filter(isAbandoned)
+    .filter((name) => isAbandoned(name) && isOwn(join(scratchDirectory, name)))
     .flatMap((name) => findNameKey(name) ?? []);
+}
+
+// Whoever may write there could else name the key of an executor that lives.
+function isOwn(path: string): boolean {
+  return lstatSync(path, { throwIfNoEntry: false })?.uid === process.geteuid?.();
 }
 
 function isAbandoned(name: string): boolean {

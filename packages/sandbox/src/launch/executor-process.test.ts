@@ -1,5 +1,5 @@
 import { type ChildProcess, spawn } from 'node:child_process';
-import { closeSync, openSync, readdirSync, readlinkSync } from 'node:fs';
+import { chownSync, closeSync, openSync, readdirSync, readlinkSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { programFile } from '@csc-fleet/test-kit/programs';
 import { findProcesses } from '@csc-fleet/test-kit/sandbox/find-processes';
@@ -7,6 +7,7 @@ import { makeTree, type TestTree } from '@csc-fleet/test-kit/sandbox/plan';
 import type { Run } from '@csc-fleet/test-kit/sandbox/runner';
 import type { TestExecutorOptions } from '@csc-fleet/test-kit/sandbox/test-executor';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { defaultScratchDirectory, findNameKey } from '../host/scratch.ts';
 import { sweepLeftovers } from '../host/sweep.ts';
 import { findCscLauncher } from './csc-launcher.ts';
 
@@ -182,5 +183,24 @@ describe('sweepLeftovers', () => {
     expect(await sweepLeftovers(tree.path)).toEqual({ processes: 0, files: 2 });
     expect(readdirSync(tree.path)).toEqual(['csc-run-999999999-1-1-cc', 'other']);
     expect(abandoned).toContain('csc-run');
+  });
+
+  it.runIf(process.getuid?.() === 0)('believes no other user’s file, nor stops at one', async () => {
+    const marker = `csc-test-named-${process.pid}`;
+    const argv = ['sh', '-c', 'read line; echo $line', marker];
+    const executor = start({ argv, hold: true });
+    while (findProcesses(marker).length < 2) await sleep(5);
+    // What another user can read of it in the scratch directory, under the name of a process that is gone.
+    const [name = ''] = readdirSync(defaultScratchDirectory()).filter((it) =>
+      it.startsWith(`csc-names-${executor.pid}-`),
+    );
+    const namespace = /\d+/.exec(readlinkSync('/proc/self/ns/pid'))?.[0];
+    const planted = tree.file(`csc-names-999999999-1-${namespace}-${findNameKey(name)}`);
+    chownSync(planted, 65534, 65534);
+    expect(await sweepLeftovers(tree.path)).toEqual({ processes: 0, files: 0 });
+    expect(readdirSync(tree.path)).toHaveLength(1);
+    await killOnce(executor, () => true);
+    await sweepLeftovers();
+    await isGone(marker);
   });
 });

@@ -29,7 +29,7 @@ export function findHidden(
   const empty = new Set<string>();
   const frozen = new Set<string>();
   const leftOut = new Set<string>();
-  const notes: string[] = [];
+  const notes = new Map<string, string>();
   const isShown = (path: string): boolean => trees.some((tree) => isWithin(path, tree));
   for (const { place, links, name } of ways) {
     if (![place, ...links].some(isShown)) continue;
@@ -41,9 +41,10 @@ export function findHidden(
       if (closed === undefined) frozen.add(holder);
       else empty.add(closed);
     }
-    if (isShown(place)) notes.push(`${describe(place, holders)}: it is ${name}, which csc keeps to itself`);
+    if (isShown(place) && !notes.has(place))
+      notes.set(place, `${describe(place, holders)}: it is ${name}, which csc keeps to itself`);
   }
-  return { empty, frozen, leftOut, notes };
+  return { empty, frozen, leftOut, notes: [...notes.values()] };
 }
 
 /** The outermost directories in `tree`, itself included, that are not shown as they are. */
