@@ -2234,7 +2234,7 @@ const fleet: readonly Mutant[] = [
     file: 'packages/common/src/policy-repository/source.ts',
     before: 'if (!isServedPath(path) || !isBelow(directory, path)) return undefined;',
     after: 'if (!isBelow(directory, path)) return undefined;',
-    tests: ['packages/common/src/policy-repository/repository.test.ts'],
+    tests: ['packages/common/src/policy-repository/mirror.test.ts'],
     red: 'is served nothing but what is published',
   },
   {
@@ -3041,7 +3041,7 @@ const takenOver: readonly Mutant[] = [
     file: mirror,
     before: 'current?.pinned_root_sha256 === pinned ? current : undefined;',
     after: 'current;',
-    tests: ['packages/common/src/policy-repository/repository.test.ts'],
+    tests: ['packages/common/src/policy-repository/mirror-disk.test.ts'],
     red: 'counts for nothing under another pinned root',
   },
   {
@@ -3049,7 +3049,7 @@ const takenOver: readonly Mutant[] = [
     file: mirror,
     before: '!hasBoundedMembers(bytes)',
     after: 'false',
-    tests: ['packages/common/src/policy-repository/repository.test.ts'],
+    tests: ['packages/common/src/policy-repository/mirror-disk.test.ts'],
     red: 'of more members than any may have',
   },
   {
@@ -3057,7 +3057,7 @@ const takenOver: readonly Mutant[] = [
     file: mirror,
     before: 'sizes.some((size) => size > artifactBytes.ownersFile) ||',
     after: '',
-    tests: ['packages/common/src/policy-repository/repository.test.ts'],
+    tests: ['packages/common/src/policy-repository/mirror-disk.test.ts'],
     red: 'a file that is too large',
   },
   {
@@ -3065,7 +3065,7 @@ const takenOver: readonly Mutant[] = [
     file: mirror,
     before: 'sum(sizes) > maxAllTargetBytes',
     after: 'false',
-    tests: ['packages/common/src/policy-repository/repository.test.ts'],
+    tests: ['packages/common/src/policy-repository/mirror-disk.test.ts'],
     red: 'files that are too large together',
   },
   {
@@ -3073,7 +3073,7 @@ const takenOver: readonly Mutant[] = [
     file: mirror,
     before: "file === undefined || sha256Hex(file) !== hashes['sha256']",
     after: 'file === undefined',
-    tests: ['packages/common/src/policy-repository/repository.test.ts'],
+    tests: ['packages/common/src/policy-repository/mirror-disk.test.ts'],
     red: 'files that were edited',
   },
   {
@@ -3081,7 +3081,7 @@ const takenOver: readonly Mutant[] = [
     file: mirror,
     before: '      refreshed_at: toTimestamp(refreshedAt),\n',
     after: '      refreshed_at: toTimestamp(clock.now()),\n',
-    tests: ['packages/common/src/policy-repository/repository.test.ts'],
+    tests: ['packages/common/src/policy-repository/mirror.test.ts'],
     red: 'is as old as the question',
   },
   {
@@ -3241,7 +3241,7 @@ const takenOver: readonly Mutant[] = [
     file: mirror,
     before: "  root.verifyDelegate('timestamp', timestamp);\n",
     after: '',
-    tests: ['packages/common/src/policy-repository/repository.test.ts'],
+    tests: ['packages/common/src/policy-repository/mirror-disk.test.ts'],
     red: 'a timestamp that was made younger',
   },
   {
@@ -3550,7 +3550,7 @@ const exported: readonly Mutant[] = [
     file: 'packages/common/src/policy-repository/kept.ts',
     before: '} else if (newest < needed)',
     after: '} else if (newest < 0)',
-    tests: ['packages/common/src/policy-repository/repository.test.ts'],
+    tests: ['packages/common/src/policy-repository/kept.test.ts'],
     red: 'takes nothing new by keys that were rotated out',
   },
   {

@@ -1,0 +1,209 @@
+import {
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs';
+import { join } from 'node:path';
+import { bindings, keys, online, profile, RepositoryOfTwo } from '@csc-fleet/test-kit/repository-of-two';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { artifactBytes } from '../encoding/index.ts';
+import { createDirectorySource, type PolicyMirror, publishStaged, rootBytes, rotateRoot } from './index.ts';
+import { addSignature, createSnapshot, createTimestamp, toBytes } from './metadata.ts';
+
+let repository: RepositoryOfTwo;
+beforeEach(() => {
+  repository = new RepositoryOfTwo();
+});
+afterEach(() => repository.remove());
+
+/** The directory of the version that counts. */
+function keptVersion(): string {
+  const current: unknown = JSON.parse(readFileSync(join(repository.root, 'mirror', 'current.json'), 'utf8'));
+  if (typeof current !== 'object' || current === null || !('directory' in current)) throw new Error('none');
+  return join(repository.root, 'mirror', String(current.directory));
+}
+
+const inMirror = (name: string) => join(repository.root, 'mirror', name);
+
+describe('what a host keeps on disk', () => {
+  let damages: string[];
+  const told = (source = createDirectorySource(repository.published), more: object = {}): PolicyMirror =>
+    repository.mirror(source, { onDamage: (error) => void damages.push(String(error)), ...more });
+  const inKept = (name: string) => join(keptVersion(), name);
+
+  beforeEach(async () => {
+    damages = [];
+    repository.publish();
+    repository.pin();
+    await told().refresh();
+  });
+
+  it.each<[string, () => void]>([
+    ['an empty current.json', () => truncateSync(inMirror('current.json'))],
+    ['half a current.json', () => writeFileSync(inMirror('current.json'), '{')],
+    ['a current.json of NUL bytes', () => writeFileSync(inMirror('current.json'), Buffer.alloc(200))],
+    ['a version that is not there', () => rmSync(keptVersion(), { recursive: true })],
+    ['half a root', () => truncateSync(inKept('metadata/root.json'), 100)],
+    ['half a targets.json', () => truncateSync(inKept('metadata/targets.json'), 100)],
+    ['files that were edited', () => writeFileSync(inKept('targets/bindings.yaml'), `${bindings}\n`)],
+    ['a file that is gone', () => rmSync(inKept('targets/policies%2Finspect.yaml'))],
+    [
+      'a timestamp that was made younger',
+      () => {
+        const path = inKept('metadata/timestamp.json');
+        writeFileSync(path, readFileSync(path, 'utf8').replace(/"signed_at": "\d+/, '"signed_at": "2999'));
+      },
+    ],
+    ['a file more', () => writeFileSync(inKept('targets/freeze.yaml'), '')],
+  ])('counts as nothing where it is damaged, and is fetched anew: %s', async (_, damage) => {
+    damage();
+    expect(told().load()).toBeUndefined();
+    expect(damages).toHaveLength(1);
+    expect((await told().refresh()).version).toBe(1);
+    expect(damages).toHaveLength(2);
+    expect(told().load()?.version).toBe(1);
+    expect(readdirSync(join(repository.root, 'mirror'))).toHaveLength(2);
+  });
+
+  it('counts for nothing under another pinned root', async () => {
+    rotateRoot(repository.owners, keys, repository.now);
+    repository.publish();
+    const other = rootBytes(repository.owners);
+    expect(other).not.toEqual(repository.pinned);
+    expect(told(undefined, { pinnedRoot: other }).load()).toBeUndefined();
+    expect(damages).toEqual([]);
+  });
+
+  it('is not written again where nothing is new, but for when it was asked', async () => {
+    const before = [keptVersion(), statSync(inKept('metadata/timestamp.json')).ino];
+    repository.now = new Date(repository.now.getTime() + 1000);
+    expect((await told().refresh()).refreshedAt).toEqual(repository.now);
+    expect([keptVersion(), statSync(inKept('metadata/timestamp.json')).ino]).toEqual(before);
+    expect(told().load()?.refreshedAt).toEqual(repository.now);
+  });
+
+  it('is not blamed on the owners where the disk is full, and what was left behind is cleared away', async () => {
+    mkdirSync(inMirror('0dead'));
+    writeFileSync(inMirror('0dead/x'), '');
+    publishStaged(repository.owners, online, new Date(repository.now.getTime() + 1000));
+    const { fetch } = createDirectorySource(repository.published);
+    const full = {
+      fetch: (path: string) => {
+        // Writing there gives ENOSPC.
+        for (const name of path === 'metadata/timestamp.json'
+          ? readdirSync(join(repository.root, 'mirror'))
+          : []) {
+          const file = join(repository.root, 'mirror', name, 'metadata', 'timestamp.json');
+          if (!keptVersion().endsWith(name) && existsSync(file)) {
+            rmSync(file);
+            symlinkSync('/dev/full', file);
+          }
+        }
+        return fetch(path);
+      },
+    };
+    await expect(told(full).refresh()).rejects.toMatchObject({
+      code: 'FILE_UNWRITABLE',
+      message: expect.stringContaining('ENOSPC'),
+    });
+    expect(readdirSync(join(repository.root, 'mirror'))).toHaveLength(2);
+    expect(told().load()?.version).toBe(1);
+  });
+
+  it.each([
+    ['one file', { fileMs: 1, refreshMs: 600_000 }],
+    ['all of them', { fileMs: 600_000, refreshMs: 1 }],
+  ])('stays where the source never answers, which is waited for only so long: %s', async (_, deadlines) => {
+    const silent = { fetch: () => new Promise<undefined>(() => undefined) };
+    await expect(told(silent, { deadlines }).refresh()).rejects.toMatchObject({
+      code: 'REPOSITORY_UNREACHABLE',
+      message: expect.stringContaining('did not come in time'),
+    });
+    expect(told().load()?.version).toBe(1);
+  });
+});
+
+describe('what owners sign with other tools', () => {
+  beforeEach(() => {
+    repository.publish();
+    repository.pin();
+  });
+  const usable = (): [string, Uint8Array][] => [
+    ['bindings.yaml', bindings],
+    ['policies/inspect.yaml', profile('inspect', 77)],
+  ];
+
+  it('is told apart by what it says where two have one version', async () => {
+    const first = await repository.mirror().refresh();
+    repository.publishTargets(new Map(usable()), 1);
+    const second = await repository.mirror().refresh();
+    expect(second.policies.byName('inspect')?.policy.max_timeout_sec).toBe(77);
+    expect(second.version).toBe(first.version);
+    expect(second.contentSha256).not.toBe(first.contentSha256);
+  });
+
+  const large = Buffer.alloc(artifactBytes.ownersFile);
+  it.each<[string, [string, Uint8Array][]]>([
+    ['too many files', Array.from({ length: 499 }, (_, n) => [`x${n}`, Buffer.of()])],
+    ['a file that is too large', [['x', Buffer.alloc(large.length + 1)]]],
+    ['files that are too large together', Array.from({ length: 9 }, (_, n) => [`x${n}`, large])],
+  ])('is not taken where it fills a host: %s', async (_, more) => {
+    repository.publishTargets(new Map([...usable(), ...more]), 2);
+    await expect(repository.mirror().refresh()).rejects.toMatchObject({
+      code: 'POLICY_INVALID',
+      message: expect.stringContaining('more or larger files'),
+    });
+  });
+});
+
+describe('whoever has the online key alone', () => {
+  it.each<[string, (many: Record<string, object>) => void]>([
+    [
+      'targets',
+      (targets) => {
+        const bytes = Buffer.from(JSON.stringify({ signatures: [], signed: { _type: 'targets', targets } }));
+        writeFileSync(join(repository.published, 'metadata', '2.targets.json'), bytes);
+        const expires = new Date(repository.now.getTime() + 86_400_000);
+        const snapshot = createSnapshot(bytes, 2, 9, expires);
+        addSignature(snapshot, online);
+        writeFileSync(join(repository.published, 'metadata', '9.snapshot.json'), toBytes(snapshot));
+        const timestamp = createTimestamp(toBytes(snapshot), 9, { version: 9, expires });
+        addSignature(timestamp, online);
+        writeFileSync(join(repository.published, 'metadata', 'timestamp.json'), toBytes(timestamp));
+      },
+    ],
+    [
+      'a root',
+      (keys) =>
+        writeFileSync(
+          join(repository.published, 'metadata', '2.root.json'),
+          JSON.stringify({ signatures: [], signed: { _type: 'root', keys } }),
+        ),
+    ],
+  ])('has a host read no %s of more members than any may have, signed or not', async (_, write) => {
+    repository.publish();
+    repository.pin();
+    write(Object.fromEntries(Array.from({ length: 501 }, (_, n) => [`x${n}`, {}])));
+    await expect(repository.mirror().refresh()).rejects.toMatchObject({ code: 'POLICY_INVALID' });
+  });
+});
+
+describe('a folder', () => {
+  it('serves nothing that a symbolic link below it leads to', async () => {
+    repository.publish();
+    writeFileSync(join(repository.root, 'secret.key'), 'secret');
+    symlinkSync(join(repository.root, 'secret.key'), join(repository.published, 'metadata', 'link.json'));
+    symlinkSync(repository.root, join(repository.published, 'targets', 'out'));
+    for (const path of ['metadata/link.json', 'targets/out/secret.key'])
+      expect(await createDirectorySource(repository.published).fetch(path)).toBeUndefined();
+    symlinkSync(repository.published, join(repository.root, 'link'));
+    const { fetch } = createDirectorySource(join(repository.root, 'link'));
+    expect(await fetch('metadata/timestamp.json')).toBeDefined();
+  });
+});
