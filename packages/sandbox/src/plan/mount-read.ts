@@ -143,7 +143,7 @@ function tooManyEntries({ hidden }: Arrangement, source: string, [first]: readon
   const secret = [...hidden.leftOut].find((path) => isWithin(path, source));
   const message =
     secret !== undefined
-      ? `read path ${shown} holds ${showPath(secret)}, which csc keeps to itself, and ${most}; declare the entries that are needed, move that into a directory of its own, or make it where it is a directory that is missing`
+      ? `read path ${shown} can only be shown without ${showPath(secret)}, which csc keeps to itself, and has ${most}; declare the entries that are needed, move that into a directory of its own, or make that directory where it is not there yet`
       : `read path ${shown} holds write path ${showPath(first?.source ?? '')} and ${most}, which another job can change right now; declare the entries that are needed, make ${shown} writable by root only, or wait for that job`;
   return new CscError('NOT_PERMITTED', message);
 }

@@ -229,6 +229,17 @@ describe('what a scope may be', () => {
     expect([binds, none]).toEqual([split[0], []]);
   });
 
+  it('is refused where much lies beside what csc keeps to itself, and says what to do', () => {
+    for (let index = 0; index <= maxSplitEntries; index += 1) tree.file(`home/f${index}`);
+    const own = { ...facts, kept: [{ ...keptAt('home/.local/state/csc'), isSecret: true as const }] };
+    const read = toScopeRequest({ read: ['home'] });
+    expect(() => resolveScopes(read, own)).toThrow(
+      refusal('NOT_PERMITTED', `without ${tree.path}/home/.local,`),
+    );
+    tree.directory('home/.local');
+    open.push(resolveScopes(read, own));
+  });
+
   it('is not a socket, whose other end would be outside', async () => {
     const path = join(tree.path, 'socket');
     const server = createServer();
