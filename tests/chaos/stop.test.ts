@@ -1,5 +1,7 @@
+import { createServer, type Socket } from 'node:net';
 import { ExecutionState } from '@csc-fleet/common/rpc';
 import { type Fleet, startFleet } from '@csc-fleet/test-kit/fleet';
+import { Service } from '@csc-fleet/test-kit/process';
 import { childrenOf, findProcesses, readArguments } from '@csc-fleet/test-kit/sandbox/find-processes';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 
@@ -66,4 +68,25 @@ describe('an executor whose launcher was killed ends at SIGTERM', () => {
       expect(receipt).toMatchObject({ ended: 'signal', executor_id: 'host' });
     },
   );
+});
+
+it('an executor whose gate takes its connection and says nothing ends at SIGTERM', async () => {
+  await fleet.executor('host').stop();
+  const met = Promise.withResolvers<Socket>();
+  const silent = createServer((socket) => met.resolve(socket.on('error', () => undefined)));
+  await new Promise<void>((resolve) => silent.listen(0, '127.0.0.1', resolve));
+  try {
+    const address = silent.address();
+    if (address === null || typeof address === 'string') throw new Error('it has no port');
+    const gate = { address: `127.0.0.1:${address.port}` };
+    const config = fleet.writeExecutorConfig({ ...executor, config: { gate } });
+    await using alone = new Service('the executor', ['executor', '--config', config]);
+    await met.promise;
+    await alone.waitFor(/the executor is up/);
+    alone.child.kill('SIGTERM');
+    await expect.poll(() => alone.child.exitCode, { timeout: 10_000 }).toBe(0);
+  } finally {
+    (await met.promise).destroy();
+    silent.close();
+  }
 });

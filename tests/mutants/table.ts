@@ -3021,6 +3021,14 @@ const takenOver: readonly Mutant[] = [
     red: 'keeps nobody from ending',
   },
   {
+    name: 'a-connection-that-is-never-made-keeps-a-host-from-ending',
+    file: 'packages/cli/bin/start.js',
+    before: 'if (isOneShot || isService) void ended.then(endAtOnce);',
+    after: 'if (isOneShot) void ended.then(endAtOnce);',
+    tests: ['tests/chaos/stop.test.ts'],
+    red: 'takes its connection and says nothing',
+  },
+  {
     name: 'proofs-that-never-come-keep-a-host-from-ending',
     file: `${executor}/log-watch/watch.ts`,
     before: 'Promise.race([ask(request), this.#closing.promise]);',

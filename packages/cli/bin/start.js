@@ -90,6 +90,9 @@ if (isService) process.env.UV_THREADPOOL_SIZE ??= '12';
 // What a run leaves behind is on disk and closed by the time it is over, and a check leaves nothing: to take its heap apart piece by
 // piece, as Node does where nothing is left to be done, would only keep whoever waits for it. Who reads slowly still gets all of what
 // was written.
+//
+// Of a service all of that is closed, too; a connection that is yet to be made is not (grpc-js gives up none), and one to a gate whose
+// host answers nothing would keep a process that was told to end for two minutes.
 const isOneShot = ['check', 'run'].includes(process.argv[2]);
 function endAtOnce() {
   if (!['stdout', 'stderr'].some(holdsBack)) process.exit();
@@ -109,6 +112,7 @@ function getter(name) {
 const folder = cacheFolder();
 // The bundle of such a command has the program in it (scripts/build.ts).
 const bundle = join(__dirname, isOneShot ? `command-${process.argv[2]}.cjs` : 'main.cjs');
+let ended;
 if (existsSync(bundle)) {
   // Services start seldom, and some under flags of V8 for which nothing compiled before counts. Who names a cache has said where.
   const isTold =
@@ -116,13 +120,13 @@ if (existsSync(bundle)) {
   const isKept = folder !== undefined && !isService && !isTold;
   if (isKept) require('./kept-code.js').keepCode(join(folder, 'called'));
   else if (folder !== undefined) require('node:module').enableCompileCache(folder);
-  const ended = require(bundle).main(process.argv.slice(2));
-  if (isOneShot) void ended.then(endAtOnce);
+  ended = require(bundle).main(process.argv.slice(2));
 } else {
   if (folder !== undefined) require('node:module').enableCompileCache(folder);
   const { pathToFileURL } = require('node:url');
   const compiled = join(__dirname, '..', 'lib', 'main.js');
   const main = existsSync(compiled) ? compiled : join(__dirname, '..', 'src', 'main.ts');
-  // Whatever it rejects with ends the process, as what nobody catches does.
-  void import(pathToFileURL(main).href).then((module) => module.main(process.argv.slice(2)));
+  ended = import(pathToFileURL(main).href).then((module) => module.main(process.argv.slice(2)));
 }
+// Whatever it rejects with ends the process, as what nobody catches does.
+if (isOneShot || isService) void ended.then(endAtOnce);
