@@ -254,9 +254,9 @@ const outputMemory: readonly Mutant[] = [
   {
     name: 'message-memory-back-too-early',
     file: `${executor}/link/grpc-output.ts`,
-    before: 'wire.write(memory.subarray(0, begin + frames.length), (error) => {',
+    before: 'wire.write(memory.subarray(begin, mostHead + frames.length), (error) => {',
     after:
-      'this.#memory.giveBack(memory); wire.write(memory.subarray(0, begin + frames.length), (error) => {',
+      'this.#memory.giveBack(memory); wire.write(memory.subarray(begin, mostHead + frames.length), (error) => {',
     tests: [`${executor}/link/grpc-link.test.ts`],
     red: 'arrives as it was, past gRPC',
   },
