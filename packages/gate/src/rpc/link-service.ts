@@ -190,6 +190,9 @@ async function pushOutput(
   }
 }
 
+// Of what is brought, in bytes, while more of it waits: a quarter of what an executor sends ahead.
+const tellEvery = 1024 * 1024;
+
 // One message at a time: while one is written to disk the next waits in the transport's window.
 async function takeOutput(
   output: OutputDoor,
@@ -202,6 +205,7 @@ async function takeOutput(
   const paced = createPace();
   let executionId = '';
   let committed = 0;
+  let told = 0;
   // Not destroyed by an error of ours, which would then not reach the executor.
   for await (const bytes of stream.iterator({ destroyOnReturn: false })) {
     const message = read(bytes);
@@ -215,6 +219,7 @@ async function takeOutput(
       widenReceiveWindow(stream);
       output.hold(executionId, gone);
       committed = await output.committedLength(executionId);
+      told = committed;
       await commit(committed);
       if (frames.length === 0) continue;
     } else if (!output.mayPush(executor, executionId)) {
@@ -225,6 +230,9 @@ async function takeOutput(
     // What brings output is bounded by its ticket; what brings none could come for ever, as fast as it can be read.
     const waitMs = committed > before ? 0 : paced(bytes.length);
     if (waitMs > 0) await delay(waitMs, undefined, { signal: gone, ref: false });
+    // The next answer, which is sure to come, says it as well. One costs both ends as much as 64 KiB of output.
+    if (committed > before && stream.readableLength > 0 && committed - told < tellEvery) continue;
+    told = committed;
     await commit(committed);
   }
 }

@@ -1,3 +1,4 @@
+import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { connect } from '@csc-fleet/client';
 import {
@@ -11,6 +12,7 @@ import {
   type GetKeysResponse,
   type GetReceiptResponse,
   type ListExecutionsResponse,
+  type PushOutputResponse,
   type ReadOutputResponse,
   type RunResponse,
   readChannelCredentials,
@@ -394,6 +396,32 @@ describe('an upload of output', () => {
     call.write({ executionId, logOffset: 0, frames: Buffer.alloc(0) });
     call.end();
     expect(await collect(call)).toEqual([{ committedLength: length }]);
+  });
+
+  it('is told of several messages at once where they come at once, and of the last of them', async () => {
+    const call = served.link('executor-host').pushOutput();
+    const answers: number[] = [];
+    call.on('data', ({ committedLength }: PushOutputResponse) => answers.push(committedLength));
+    const ended = once(call, 'end');
+    let [end, offset] = [length, 'hello'.length];
+    const push = (text: string): void => {
+      const frames = toFrame(offset, text);
+      call.write({
+        executionId: offset === 5 ? executionId : '',
+        logOffset: end,
+        frames: Buffer.from(frames),
+      });
+      end += frames.length;
+      offset += text.length;
+    };
+    for (let at = 0; at < 100; at += 1) push('and on');
+    await expect.poll(() => answers.at(-1)).toBe(end);
+    expect(answers.length).toBeLessThan(75);
+    expect(answers).toEqual([...new Set(answers)].toSorted((a, b) => a - b));
+    push('and the last');
+    await expect.poll(() => answers.at(-1)).toBe(end);
+    call.end();
+    await ended;
   });
 
   it('may repeat what the gate has', async () => {
