@@ -1468,6 +1468,14 @@ const host: readonly Mutant[] = [
     red: 'of no message, of half of one and of two is refused',
   },
   {
+    name: 'a-plain-call-that-is-read-past-the-guard',
+    file: 'packages/gate/src/rpc/plain-calls.ts',
+    before: 'watch.took(chunk);',
+    after: '',
+    tests: ['tests/adversarial/flood.test.ts'],
+    red: 'is on its way still, for its identity and for all together',
+  },
+  {
     name: 'a-member-that-nobody-knows-is-taken',
     file: 'packages/common/src/schema/accepts.ts',
     before: 'return mayHaveMore || countMembers(value) === members.length - absent;',

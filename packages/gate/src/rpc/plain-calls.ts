@@ -7,6 +7,7 @@ import {
   writeMessagePrefix,
 } from '@csc-fleet/common/rpc';
 import { type ServiceDefinition, status, type UntypedServiceImplementation } from '@grpc/grpc-js';
+import type { Watch } from '../traffic/stream-guard.ts';
 import type { UnaryHandler, UnaryWire } from './calls.ts';
 
 /** One method, as gRPC knows it. */
@@ -16,7 +17,7 @@ interface PlainMethod {
 }
 
 /** True where a stream was taken; where it was not, it is for gRPC to serve. */
-export type ServePlain = (stream: ServerHttp2Stream, headers: IncomingHttpHeaders) => boolean;
+export type ServePlain = (stream: ServerHttp2Stream, headers: IncomingHttpHeaders, watch: Watch) => boolean;
 
 /**
  * Serves the unary methods of these services on HTTP/2 itself, call by call as grpc-js would: it makes a dozen objects of a
@@ -35,12 +36,12 @@ export function servePlainCalls(
       if (!requestStream && !responseStream)
         methods.set(path, { serialize: responseSerialize, handler: handlers[name] as UnaryHandler<unknown> });
   const inTurn = createTurns();
-  return (stream, headers) => {
+  return (stream, headers, watch) => {
     const path = headers[':path'] ?? '';
     const method = methods.get(path);
     const timeoutMs = readTimeout(headers[timeoutHeader]);
     if (method === undefined || timeoutMs === undefined || !isGrpc(headers['content-type'])) return false;
-    new PlainCall(stream, headers, method, inTurn).begin(timeoutMs);
+    new PlainCall(stream, headers, method, inTurn).begin(timeoutMs, watch);
     return true;
   };
 }
@@ -170,10 +171,16 @@ class PlainCall implements UnaryWire {
   }
 
   /** @param timeoutMs of the whole call */
-  begin(timeoutMs: number): void {
+  begin(timeoutMs: number, watch: Watch): void {
     const stream = this.#stream;
-    stream.on('data', (chunk: Buffer) => this.#take(chunk));
-    stream.on('end', () => this.#inTurn(() => this.#serve()));
+    stream.on('data', (chunk: Buffer) => {
+      watch.took(chunk);
+      this.#take(chunk);
+    });
+    stream.on('end', () => {
+      watch.ended();
+      this.#inTurn(() => this.#serve());
+    });
     stream.on('close', () => this.#over());
     if (timeoutMs > longestMs) return;
     this.#timer = setTimeout(() => this.#fail(late), timeoutMs);
@@ -230,7 +237,7 @@ class PlainCall implements UnaryWire {
     const stream = this.#stream;
     this.#over();
     stream.respond(answerHeaders, answerOptions);
-    stream.once('wantTrailers', () => stream.sendTrailers(wellEnded));
+    stream.on('wantTrailers', () => stream.sendTrailers(wellEnded));
     stream.end(bytes);
   }
 

@@ -14,7 +14,7 @@ import { HandshakeLog } from './handshakes.ts';
 import type { CallRate, TrafficLimits } from './limits.ts';
 import { Parties } from './parties.ts';
 import { SessionGuard } from './session-guard.ts';
-import { StreamGuard } from './stream-guard.ts';
+import { StreamGuard, type Watch } from './stream-guard.ts';
 
 export interface GuardOptions {
   readonly credentials: ServerCredentials;
@@ -30,8 +30,8 @@ export interface GuardOptions {
   readonly log: ErrorLog;
   /** Told who is not let in. Default: nobody is. */
   readonly peers?: Log;
-  /** Given each stream that is let in before gRPC is: true where it serves it. */
-  readonly serve: (stream: ServerHttp2Stream, headers: IncomingHttpHeaders) => boolean;
+  /** Given each stream that is let in before gRPC is: true where it serves it, and tells `watch` what comes. */
+  readonly serve: (stream: ServerHttp2Stream, headers: IncomingHttpHeaders, watch: Watch) => boolean;
   /** Paths of the methods with one answer. */
   readonly oneAnswer: ReadonlySet<string>;
 }
@@ -83,7 +83,10 @@ export function guardServer(
   const rest = http2.listeners('stream');
   http2.removeAllListeners('stream');
   http2.on('stream', (stream: ServerHttp2Stream, headers: IncomingHttpHeaders, ...more: unknown[]) => {
-    if (!streams.admit(stream, headers) || serve(stream, headers)) return;
+    const watch = streams.admit(stream, headers);
+    if (watch === undefined || serve(stream, headers, watch)) return;
+    stream.on('data', watch.took);
+    stream.on('end', watch.ended);
     for (const listener of rest) Reflect.apply(listener, http2, [stream, headers, ...more]);
   });
   const doorway = new Doorway(traffic.connections, (socket) => injector.injectConnection(socket));

@@ -21,6 +21,13 @@ interface Open {
   takenBy?: number;
 }
 
+/** What a stream that was let in brings is told to this first, by whoever reads it: a short call has one listener, and not two. */
+export interface Watch {
+  /** May end the stream. */
+  readonly took: (chunk: Buffer) => void;
+  readonly ended: () => void;
+}
+
 export interface StreamGuardOptions {
   readonly parties: Parties;
   readonly sessions: SessionGuard;
@@ -60,21 +67,20 @@ export class StreamGuard {
     this.#options = options;
   }
 
-  /** True where the stream is for gRPC to serve; where it is not, it has been answered. */
-  admit(stream: ServerHttp2Stream, headers: IncomingHttpHeaders): boolean {
+  /** Of a stream that is to be served; undefined where it has been answered. */
+  admit(stream: ServerHttp2Stream, headers: IncomingHttpHeaders): Watch | undefined {
     stream.on('error', () => undefined);
     const session = this.#options.sessions.find(stream.session as Parameters<SessionGuard['find']>[0]);
     if (session === undefined) {
       stream.destroy();
-      return false;
+      return undefined;
     }
     session.streams += 1;
     try {
-      this.#follow(stream, session, headers[':path'] ?? '', headers.authorization !== undefined);
-      return true;
+      return this.#follow(stream, session, headers[':path'] ?? '', headers.authorization !== undefined);
     } catch (error) {
       this.#refuse(stream, session.party, error);
-      return false;
+      return undefined;
     }
   }
 
@@ -112,7 +118,7 @@ export class StreamGuard {
     if (path.startsWith(linkService)) checkCaller(identity, 'executor', trustDomain);
   }
 
-  #follow(stream: ServerHttp2Stream, session: GuardedSession, path: string, hasToken: boolean): void {
+  #follow(stream: ServerHttp2Stream, session: GuardedSession, path: string, hasToken: boolean): Watch {
     const { party } = session;
     const leave = party.calls.enter(party.name);
     stream.on('close', leave);
@@ -134,18 +140,20 @@ export class StreamGuard {
       this.#held[role] -= open.meter.held;
       open.meter.end();
     };
-    stream.on('end', () => {
-      open.due = Number.POSITIVE_INFINITY;
-      release();
-    });
-    stream.on('data', (chunk: Buffer) => {
-      session.body += chunk.length;
-      this.#take(open, chunk, path);
-    });
     stream.on('close', () => {
       this.#open.delete(open);
       release();
     });
+    return {
+      took: (chunk) => {
+        session.body += chunk.length;
+        this.#take(open, chunk, path);
+      },
+      ended: () => {
+        open.due = Number.POSITIVE_INFINITY;
+        release();
+      },
+    };
   }
 
   #take(open: Open, chunk: Buffer, path: string): void {
