@@ -3675,7 +3675,7 @@ const proved: readonly Mutant[] = [
     file: 'packages/common/src/containment/members.ts',
     before: "old.binding === undefined && now.binding === 'any' && mayNeedBinding(now)",
     after: 'false',
-    tests: ['packages/common/src/containment/containment.test.ts'],
+    tests: ['packages/common/src/containment/compare-reach.test.ts'],
     red: 'a second host for secrets, which had to name one though no policy said so',
   },
   {
@@ -3683,7 +3683,7 @@ const proved: readonly Mutant[] = [
     file: 'packages/common/src/containment/approvals.ts',
     before: 'firsts.flatMap((b) => thirds.map((c) => [a, b, c]))',
     after: 'firsts.map((b) => [a, b])',
-    tests: ['packages/common/src/containment/containment.test.ts'],
+    tests: ['packages/common/src/containment/compare-reach.test.ts'],
     red: 'nobody, for a pipeline of three of which each makes a difference',
   },
   {
@@ -3691,7 +3691,7 @@ const proved: readonly Mutant[] = [
     file: 'packages/common/src/containment/effects.ts',
     before: 'old.policy_schema_version !== now.policy_schema_version ||',
     after: '',
-    tests: ['packages/common/src/containment/containment.test.ts'],
+    tests: ['packages/common/src/containment/compare-reach.test.ts'],
     red: 'a payment whose host is written in capitals, by a policy of v0.1',
   },
 ];
