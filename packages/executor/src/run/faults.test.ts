@@ -72,6 +72,18 @@ describe('what breaks on the way', () => {
     expect((await bench.run([{}])).receipt.status).toBe('success');
   });
 
+  it('one that did not come about for want of processes says what to do about that', async () => {
+    const cause = Object.assign(new Error('spawn /usr/bin/bwrap EAGAIN'), { code: 'EAGAIN' });
+    const failed = () => endedProcess({ kind: 'infrastructure', message: cause.message, cause });
+    bench = await openWorkbench(otherwise(failed));
+    const refused = await bench.gate.next('refused', bench.offer([{}]));
+    expect(refused).toMatchObject({
+      reason: 'SANDBOX_UNAVAILABLE',
+      message: expect.stringMatching(/no more processes .*TasksMax/),
+    });
+    expect(refused.receiptJson).toHaveLength(0);
+  });
+
   it.each([
     ['is built again', 2, 'success'],
     ['ends it, unstarted, where that does not help', 99, 'failed'],

@@ -193,7 +193,8 @@ export async function waitUntilReady({ process, egress }: PreparedCommand): Prom
   process.stdout.resume();
   process.stderr.resume();
   const outcome = await process.exited;
-  throw sandboxFailed('message' in outcome ? outcome.message : outcome.kind);
+  const cause = 'cause' in outcome ? outcome.cause : undefined;
+  throw sandboxFailed('message' in outcome ? outcome.message : outcome.kind, cause);
 }
 
 async function inTime<T>(waited: Promise<T> | undefined, what: string): Promise<T | undefined> {
@@ -211,8 +212,9 @@ async function inTime<T>(waited: Promise<T> | undefined, what: string): Promise<
   }
 }
 
-function sandboxFailed(why: string): CscError {
-  return new CscError('SANDBOX_UNAVAILABLE', `the sandbox failed: ${why}`);
+// What the host has run out of, if that is the cause, is told as everywhere else, with what to do.
+function sandboxFailed(why: string, cause?: unknown): CscError {
+  return new CscError('SANDBOX_UNAVAILABLE', `the sandbox failed: ${why}`, { cause });
 }
 
 /** Ends a prepared command that is not to run. */

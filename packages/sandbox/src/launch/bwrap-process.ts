@@ -41,6 +41,8 @@ export interface BwrapExit {
   readonly signal: NodeJS.Signals | null;
   /** Why bwrap could not be started; absent where it was. */
   readonly error?: string;
+  /** The same, as it was thrown. */
+  readonly cause?: unknown;
   /** errno(3) of its exec(2); absent or 0 where that went well. */
   readonly errno?: number;
 }
@@ -98,7 +100,12 @@ function startByLauncher(
 }
 
 function toFailure(error: unknown): BwrapExit {
-  return { code: null, signal: null, error: error instanceof Error ? error.message : String(error) };
+  return {
+    code: null,
+    signal: null,
+    error: error instanceof Error ? error.message : String(error),
+    cause: error,
+  };
 }
 
 // What this process makes while the other one becomes bwrap: its options, of which bwrap waits for the end, and the ear for
@@ -264,8 +271,8 @@ function spawnAtGate(options: BwrapSpawn, gate: number): ChildProcess {
 function waitForExit(child: ChildProcess): Promise<BwrapExit> {
   return new Promise((resolve) => {
     child.once('close', (code, signal) => resolve({ code, signal }));
-    child.once('error', ({ message }) => {
-      if (child.pid === undefined) resolve({ code: null, signal: null, error: message });
+    child.once('error', (error) => {
+      if (child.pid === undefined) resolve(toFailure(error));
     });
   });
 }

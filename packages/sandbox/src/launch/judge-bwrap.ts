@@ -12,7 +12,8 @@ export async function judgeBwrap(end: BwrapEnd, stderr: CommandOutput): Promise<
   if (end.killed) return { kind: 'exit', exit: signalExit('SIGKILL') };
   // Killed from outside; its sandbox went with it.
   if (end.signal !== null) return { kind: 'exit', exit: signalExit(end.signal) };
-  if (end.error !== undefined) return { kind: 'failed', message: `bwrap could not be started: ${end.error}` };
+  if (end.error !== undefined)
+    return { kind: 'failed', message: `bwrap could not be started: ${end.error}`, cause: end.cause };
   await readToEnd(stderr);
   const message = parseBwrapError(stderr.head) ?? `bwrap ended with ${end.code} and no message`;
   const reason = parseExecFailure(message);

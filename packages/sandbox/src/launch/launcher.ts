@@ -115,7 +115,8 @@ export type LaunchOutcome =
   /** `terminate` came before `release`. */
   | { readonly kind: 'withdrawn' }
   /** The sandbox itself failed. Nothing of the command ran. */
-  | { readonly kind: 'infrastructure'; readonly message: string };
+  /** With what the system said, where that is what kept it from starting. */
+  | { readonly kind: 'infrastructure'; readonly message: string; readonly cause?: unknown };
 
 export interface SegmentExit {
   /** 128 + n where a signal ended it. */

@@ -89,7 +89,7 @@ async function emptyGroup(child: ChildProcess): Promise<void> {
 function toFailure(error: unknown, program: string, { cwd }: LocalPlace): SegmentEnd {
   const { code, message } = error as NodeJS.ErrnoException;
   if (code === 'EAGAIN' || code === 'EMFILE' || code === 'ENFILE' || code === 'ENOMEM') {
-    return { kind: 'failed', message: `${program} could not be started: ${message}` };
+    return { kind: 'failed', message: `${program} could not be started: ${message}`, cause: error };
   }
   // spawn(2) of Node says ENOENT for a missing cwd as well.
   if (statSync(cwd, { throwIfNoEntry: false })?.isDirectory() !== true) {

@@ -19,7 +19,7 @@ export interface SegmentProcess {
 export type SegmentEnd =
   | { readonly kind: 'exit'; readonly exit: SegmentExit }
   | { readonly kind: 'not_started'; readonly reason: NotRunnable }
-  | { readonly kind: 'failed'; readonly message: string };
+  | { readonly kind: 'failed'; readonly message: string; readonly cause?: unknown };
 
 /** A segment whose start threw. */
 export function failedSegment(error: unknown, program: string): SegmentProcess {
@@ -36,7 +36,7 @@ function toEnd(error: unknown, program: string): SegmentEnd {
   const { code, message } = error as NodeJS.ErrnoException;
   // execve(2): more than the kernel takes for one program. The command's doing, not the host's.
   if (code === 'E2BIG') return tooLong(program);
-  return { kind: 'failed', message: `the sandbox could not be started: ${code ?? message}` };
+  return { kind: 'failed', message: `the sandbox could not be started: ${code ?? message}`, cause: error };
 }
 
 /** The end of a program that the kernel would not start for its arguments. */

@@ -91,7 +91,8 @@ export function orInfrastructure(launch: () => LaunchedProcess): LaunchedProcess
     return launch();
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error);
-    return endedProcess({ kind: 'infrastructure', message: `the command could not be launched: ${reason}` });
+    const message = `the command could not be launched: ${reason}`;
+    return endedProcess({ kind: 'infrastructure', message, cause: error });
   }
 }
 
@@ -114,7 +115,7 @@ async function collect(segments: readonly SegmentProcess[], killing: Deadline): 
 
 function toOutcome(ends: readonly SegmentEnd[], held: boolean, oomKills: number): LaunchOutcome {
   const failed = ends.find((end) => end.kind === 'failed');
-  if (failed !== undefined) return { kind: 'infrastructure', message: failed.message };
+  if (failed !== undefined) return { ...failed, kind: 'infrastructure' };
   const [only] = ends;
   if (ends.length === 1 && only?.kind === 'not_started') return { kind: 'not_started', ...only.reason };
   // Nothing but a kill from outside ends what was never let go.
