@@ -1335,7 +1335,7 @@ const host: readonly Mutant[] = [
     before:
       'else if (!isStillGranted(granted, supplyAgain(supplied, lookAgain(offered, token, ports, link)), rules))',
     after: 'else if (lookAgain(offered, token, ports, link) === undefined)',
-    tests: [`${executor}/admission/submission.test.ts`],
+    tests: [`${executor}/admission/owners.test.ts`],
     red: 'is built anew where it would be granted less',
   },
   {
@@ -2309,7 +2309,7 @@ const fleet: readonly Mutant[] = [
     before:
       'const keys = receiptKey === undefined ? [] : [receiptKey.keyId, toBase64(receiptKey.publicKey)];',
     after: 'const keys: string[] = receiptKey === undefined ? [] : [];',
-    tests: ['packages/executor/src/admission/submission.test.ts'],
+    tests: ['packages/executor/src/admission/owners.test.ts'],
     red: 'is revoked by the key of its receipts',
   },
   {
@@ -2401,7 +2401,7 @@ const fleet: readonly Mutant[] = [
     file: `${executor}/admission/submission.ts`,
     before: 'trial.check(() => checkNamesThisHost(genuine, submission, owners));',
     after: '',
-    tests: [`${executor}/admission/submission.test.ts`],
+    tests: [`${executor}/admission/owners.test.ts`],
     red: 'has what uses secrets run only where its submission names this host',
   },
   {
@@ -2771,7 +2771,7 @@ const submissions: readonly Mutant[] = [
     file: `${executor}/admission/submission.ts`,
     before: ' || isOfRevokedKey(error)',
     after: '',
-    tests: [`${executor}/admission/submission.test.ts`],
+    tests: [`${executor}/admission/owners.test.ts`],
     red: 'that a revoked key has signed',
   },
   {
@@ -2787,7 +2787,7 @@ const submissions: readonly Mutant[] = [
     file: `${executor}/admission/host-ceiling.ts`,
     before: "    network: networkModes[Math.min(rank(ceiling.network), rank(rule.network))] ?? 'deny',\n",
     after: '',
-    tests: [`${executor}/admission/submission.test.ts`],
+    tests: [`${executor}/admission/owners.test.ts`],
     red: 'in the ceiling that the run is granted by',
   },
   {
@@ -2795,7 +2795,7 @@ const submissions: readonly Mutant[] = [
     file: `${executor}/admission/host-ceiling.ts`,
     before: '    secrets: ceiling.secrets.filter((name) => rule.secrets.includes(name)),\n',
     after: '',
-    tests: [`${executor}/admission/submission.test.ts`],
+    tests: [`${executor}/admission/owners.test.ts`],
     red: 'in the ceiling that the run is granted by',
   },
   {
@@ -2803,7 +2803,7 @@ const submissions: readonly Mutant[] = [
     file: `${executor}/admission/host-ceiling.ts`,
     before: '    egressAlso: [...egressAlso, rule.egress_hosts],\n',
     after: '',
-    tests: [`${executor}/admission/submission.test.ts`],
+    tests: [`${executor}/admission/owners.test.ts`],
     red: 'in the ceiling that the run is granted by',
   },
   {
@@ -2811,7 +2811,7 @@ const submissions: readonly Mutant[] = [
     file: `${executor}/admission/owners.ts`,
     before: "freeze?.running === 'end' || ",
     after: '',
-    tests: [`${executor}/admission/submission.test.ts`],
+    tests: [`${executor}/admission/owners.test.ts`],
     red: 'a freeze that says so',
   },
   {
@@ -2844,7 +2844,7 @@ const submissions: readonly Mutant[] = [
     file: `${executor}/admission/submission.ts`,
     before: '  checkNotRevoked(genuine, submission, trust);\n',
     after: '',
-    tests: [`${executor}/admission/submission.test.ts`],
+    tests: [`${executor}/admission/owners.test.ts`],
     red: 'from those whom hosts run something for',
   },
   {
@@ -2860,7 +2860,7 @@ const submissions: readonly Mutant[] = [
     file: `${executor}/admission/submission.ts`,
     before: '  checkNotFrozen(owners);\n',
     after: '',
-    tests: [`${executor}/admission/submission.test.ts`],
+    tests: [`${executor}/admission/owners.test.ts`],
     red: 'stops everything where they have frozen',
   },
   {
@@ -2868,7 +2868,7 @@ const submissions: readonly Mutant[] = [
     file: `${executor}/admission/submission.ts`,
     before: '  trial.check(() => checkFresh(owners, now, rules));\n',
     after: '',
-    tests: [`${executor}/admission/submission.test.ts`],
+    tests: [`${executor}/admission/owners.test.ts`],
     red: 'does not count where it is too old',
   },
   {
@@ -2892,7 +2892,7 @@ const submissions: readonly Mutant[] = [
     file: `${executor}/admission/host-ceiling.ts`,
     before: 'return rules.reduce(narrow, own);',
     after: 'return own;',
-    tests: [`${executor}/admission/submission.test.ts`],
+    tests: [`${executor}/admission/owners.test.ts`],
     red: 'bounds a host beside its own ceiling',
   },
   {
@@ -2900,7 +2900,7 @@ const submissions: readonly Mutant[] = [
     file: `${executor}/link/linked-executor.ts`,
     before: "run.stop('revoked', revokedGraceMs);",
     after: 'run.stop;',
-    tests: [`${executor}/admission/submission.test.ts`],
+    tests: [`${executor}/admission/owners.test.ts`],
     red: 'ends what runs where a revocation says so',
   },
 ];
@@ -3201,7 +3201,7 @@ const takenOver: readonly Mutant[] = [
     file: `${executor}/execute.ts`,
     before: 'reach(supplyAgain(taken, lookAgain(offered, token, ports, link)))',
     after: 'taken',
-    tests: [`${executor}/admission/submission.test.ts`],
+    tests: [`${executor}/admission/owners.test.ts`],
     red: 'is asked again',
   },
   {
