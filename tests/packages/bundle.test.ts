@@ -53,7 +53,7 @@ describe('the bundle', () => {
       expect(stderr).toContain('none.yaml');
       expect(JSON.parse(stdout)).toEqual({
         pid,
-        args: ['--no-parallel-scavenge', '--heap-growing-percent=50', young],
+        args: ['--heap-growing-percent=50', young],
         MALLOC_ARENA_MAX: '3',
         MALLOC_MMAP_THRESHOLD_: mappedFrom,
       });

@@ -33,8 +33,7 @@ function isOurs(folder) {
 const keepsYoungSpace = ['--semi-space-growth-factor=1', '--semi-space-growth-factor=2'];
 if (process.argv[2] === 'executor') require('node:v8').setFlagsFromString(keepsYoungSpace[0]);
 
-// What only a process that starts can be told. V8 begins with a young space of 1 MiB, which a run fills several times, and has threads
-// help to look through it, which costs more to wake them than there is to do.
+// What only a process that starts can be told. V8 begins with a young space of 1 MiB, which a run fills several times.
 //
 // That of a gate holds what 64 calls have under way in 8 MiB: where it is smaller much of that moves on into the old space, where
 // collecting it is dear. V8 makes it small while there is little to do, so it must be free to grow again.
@@ -42,10 +41,10 @@ if (process.argv[2] === 'executor') require('node:v8').setFlagsFromString(keepsY
 // What a run needs lives long enough to leave the young space. Left to itself V8 lets it pile up to several times of what is in use
 // before it collects: after 10,000 runs a third of a gate's memory is nobody's. It collects at half more, but for a gate that is being
 // brought output (packages/common/src/service/collect.ts).
-const ofServices = ['--no-parallel-scavenge', '--heap-growing-percent=50'];
+const collectsSoon = '--heap-growing-percent=50';
 const asItStarts = {
-  gate: [...ofServices, '--max-semi-space-size=8'],
-  executor: [...ofServices, '--min-semi-space-size=4'],
+  gate: [collectsSoon, '--max-semi-space-size=8'],
+  executor: [collectsSoon, '--min-semi-space-size=4'],
 };
 const flagsAtStart = asItStarts[process.argv[2]];
 if (flagsAtStart !== undefined && !process.execArgv.includes(flagsAtStart[0])) startAgain();
