@@ -1,11 +1,5 @@
 import { receiptFromJson } from '@csc-fleet/common/receipt';
-import {
-  changed,
-  type FixtureFile,
-  faultPaths,
-  readFixture,
-  rowsHalfCovered,
-} from '@csc-fleet/test-kit/conformance/fixture';
+import { changed, type FixtureFile, readFixture, testCases } from '@csc-fleet/test-kit/conformance/fixture';
 import { describe, expect, it } from 'vitest';
 
 describe.each(['receipts-v0.1.json', 'receipts-v0.2.json'])(
@@ -13,20 +7,13 @@ describe.each(['receipts-v0.1.json', 'receipts-v0.2.json'])(
   (name) => {
     const file = readFixture<FixtureFile>(name);
 
-    it.each(file.cases)('$row: $says', (fixture) => {
-      const receipt = receiptFromJson(changed(file.base, fixture));
-      expect(faultPaths(receipt)).toEqual([...(fixture.refused ?? [])].sort());
-    });
+    testCases(file.cases, (fixture) => receiptFromJson(changed(file.base, fixture)));
 
     it('gives back what it was given, so that a signature still fits', () => {
       for (const fixture of file.cases.filter(({ refused }) => refused === undefined)) {
         const value = changed(file.base, fixture);
         expect(receiptFromJson(value)).toEqual({ ok: true, value });
       }
-    });
-
-    it('has an accepted and a refused case for every row', () => {
-      expect(rowsHalfCovered(file.cases, ({ refused }) => refused !== undefined)).toEqual([]);
     });
   },
 );

@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import type { JsonObject, JsonValue } from '@csc-fleet/common/encoding';
 import { isJsonObject } from '@csc-fleet/common/encoding';
 import type { Parsed } from '@csc-fleet/common/errors';
+import { expect, it } from 'vitest';
 
 /** What every case of a fixture file says; README.md beside the fixtures explains the members. */
 export interface Case {
@@ -43,6 +44,17 @@ export function changed(
 /** The members at fault; empty where the document is accepted. */
 export function faultPaths(parsed: Parsed<unknown>): string[] {
   return parsed.ok ? [] : parsed.faults.map(({ path }) => path).sort();
+}
+
+/** That each case has its faults, and each row a case without any. */
+export function testCases<T extends Case>(cases: readonly T[], parse: (fixture: T) => Parsed<unknown>): void {
+  it.each(cases)('$row: $says', (fixture) => {
+    expect(faultPaths(parse(fixture))).toEqual([...(fixture.refused ?? [])].sort());
+  });
+
+  it('has an accepted and a refused case for every row', () => {
+    expect(rowsHalfCovered(cases, ({ refused }) => refused !== undefined)).toEqual([]);
+  });
 }
 
 /** Rows that lack an accepted or a refused case. */
