@@ -31,12 +31,12 @@ function findCollect(): () => void {
 }
 
 // In percent of what was in use after the last collection of all of it.
-const roomyPercent = 75;
+const roomyPercent = 100;
 const growthFlag = '--heap-growing-percent=';
 let holders = 0;
 
 /**
- * Lets the heap grow by three quarters before V8 collects all of it, until what it gives is disposed of. A service is told to collect at
+ * Lets the heap double before V8 collects all of it, until what it gives is disposed of. A service is told to collect at
  * half, for its memory over days (packages/cli/bin/start.js). V8 counts what output comes in as heap: what passes between two
  * collections of the young space, which find it, had all of the heap looked through every 12 to 25 MiB, which found nothing.
  */
