@@ -65,6 +65,7 @@ export function makeScopes(changes: Partial<ResolvedScopes> = {}): ResolvedScope
     writes: [],
     directories: [],
     masks: [],
+    unlisted: [],
     links: [],
     cwd: '/',
     notes: [],

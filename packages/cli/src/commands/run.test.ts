@@ -1,7 +1,15 @@
 import { spawn, spawnSync } from 'node:child_process';
 import { randomBytes, randomUUID } from 'node:crypto';
 import { once } from 'node:events';
-import { chmodSync, chownSync, existsSync, mkdirSync, readdirSync, readFileSync } from 'node:fs';
+import {
+  chmodSync,
+  chownSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { type CommandContract, contractSha256 } from '@csc-fleet/common/contract';
 import { createKeyRing, createSigner, generateKeyPair } from '@csc-fleet/common/crypto';
@@ -408,6 +416,16 @@ describe('csc run, whose job could change what csc believes later', () => {
     const { code, stdout, stderr } = await csc(args(contract, hardened));
     expect({ code, stdout }).toEqual({ code: 0, stdout: '../key.pub\n../state\n' });
     expect(stderr).toContain('--signing-key');
+  });
+
+  it('is shown all of the directory it runs in where its key comes by standard input, which is no file there', async () => {
+    const { args, contractOf, hardened, workspace } = prepare();
+    for (let index = 0; index <= 256; index += 1) writeFileSync(join(workspace, `f${index}`), '');
+    const options = hardened.map((it) => (it.endsWith('key.pem') ? '-' : it));
+    const given = { cwd: workspace, input: pair.privatePem };
+    const { code, stdout, stderr } = await csc(args(contractOf('ls | wc -l'), options), given);
+    expect({ code, stdout, stderr }).toMatchObject({ code: 0, stdout: '257\n' });
+    expect(stderr).not.toContain('keeps to itself');
   });
 
   const sampleForWriting = (contract: CommandContract, path: string): CommandContract => ({

@@ -26,6 +26,11 @@ export async function* openInput(path: string): AsyncGenerator<Uint8Array, void>
   }
 }
 
+/** Whether a user has named standard input, and no file. */
+export function isStdin(path: string): boolean {
+  return path === stdinName;
+}
+
 /** What to call an input in a message. */
 export function inputName(path: string): string {
   return path === stdinName ? 'standard input' : path;

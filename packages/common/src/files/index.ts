@@ -12,4 +12,4 @@ export {
   defaultStateDir,
   userDirectories,
 } from './user-directories.ts';
-export { makeFile, replaceFile, sweepPartial, syncPath } from './write-file.ts';
+export { destinationOf, makeFile, replaceFile, sweepPartial, syncPath } from './write-file.ts';

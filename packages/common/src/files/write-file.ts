@@ -51,6 +51,14 @@ export function syncPath(path: string): void {
   }
 }
 
+/**
+ * Of the name under which a file is put aside until it is whole, the one that it then gets; of any other name itself. Where a
+ * process was killed it stays, with what was written of it.
+ */
+export function destinationOf(path: string): string {
+  return path.replace(/\.[0-9a-f]{12}\.partial$/, '');
+}
+
 // Nobody takes as long to write a file of ours.
 const abandonedMs = 60_000;
 
@@ -61,7 +69,7 @@ const abandonedMs = 60_000;
 export function sweepPartial(directory: string, now = Date.now()): void {
   for (const name of namesIn(directory)) {
     const path = join(directory, name);
-    if (!/\.[0-9a-f]{12}\.partial$/.test(name)) continue;
+    if (destinationOf(name) === name) continue;
     const stats = lstatSync(path, { throwIfNoEntry: false });
     if (stats?.isFile() !== true || now - stats.mtimeMs < abandonedMs) continue;
     try {

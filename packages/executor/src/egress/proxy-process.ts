@@ -178,6 +178,7 @@ const nothing: ResolvedScopes = {
     writes: [],
     directories: [],
     masks: [],
+    unlisted: [],
     links: [],
     cwd: '/',
     notes: [],

@@ -13,7 +13,15 @@ export {
   walkPath,
 } from './host-path.ts';
 export { lockJobUsers, lockStateDirectory } from './instance-locks.ts';
-export { findClosedParent, mayExecute, mayFill, mayMake, mayRead, mayWrite } from './job-access.ts';
+export {
+  findClosedParent,
+  mayExecute,
+  mayFill,
+  mayMake,
+  mayRead,
+  maySurely,
+  mayWrite,
+} from './job-access.ts';
 export { type JobUserLeases, JobUserPool, shareUser, type UserLease } from './job-user-pool.ts';
 export { isOnlyOf, keepOwnFile, readOwnFile, toFileKey } from './own-file.ts';
 export { ownerPattern, parseOwner, toMarkedPath, toOwnerId, toUntoldName } from './owned-names.ts';

@@ -40,6 +40,16 @@ export function mayRead(scope: Stats, user: JobUser): boolean {
   return mayPass(scope, user, scope.isDirectory() ? 0o5 : 0o4);
 }
 
+/**
+ * Whether the job user may enter a directory, or list it, as far as its mode can say: yes is certain, but for an access list. Its
+ * one group is known, and whether it has others is not.
+ */
+export function maySurely(to: 'enter' | 'list', { uid, gid, mode }: Stats, user: JobUser): boolean {
+  const bits = to === 'enter' ? 0o1 : 0o4;
+  if (uid === user.uid) return has(mode >> 6, bits);
+  return has(mode >> 3, bits) && (gid === user.gid || has(mode, bits));
+}
+
 function mayPass(stats: Stats, user: JobUser, bits: number): boolean {
   if (stats.uid === user.uid) return has(stats.mode >> 6, bits);
   return has(stats.mode, bits) || has(stats.mode >> 3, bits);

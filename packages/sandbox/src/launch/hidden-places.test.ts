@@ -28,6 +28,7 @@ function own(name: string, content: string): string {
   return file;
 }
 
+const isRoot = process.getuid?.() === 0;
 const secret = (...names: string[]): KeptPlace[] =>
   names.map((name) => ({ path: join(tree.path, name), name: `the ${name}`, isSecret: true }));
 
@@ -69,7 +70,12 @@ describe.each([
     own('home/keys/tls.key', 'SECRET');
     own('home/keys/tls.pem', 'PUBLIC');
     own('home/executor.yaml', 'SECRET');
-    const seen = await (await start(secret('home/state/csc', 'home/keys/tls.key', 'home/executor.yaml')))();
+    // A renewal that is under way, or was killed.
+    own('home/keys/tls.key.0123456789ab.partial', 'SECRET');
+    own('home/led.key.0123456789ab.partial', 'SECRET');
+    symlinkSync('keys/tls.key', join(tree.path, 'home/led.key'));
+    const kept = secret('home/state/csc', 'home/led.key', 'home/executor.yaml');
+    const seen = await (await start(kept))();
     expect(seen).toContain('PUBLIC');
     expect(seen).not.toMatch(/SECRET|WRITTEN/);
     const names = seen.split('\n').filter((line) => line.startsWith('./home/'));
@@ -124,14 +130,32 @@ describe.each([
     expect(seen).not.toContain('SECRET');
   });
 
-  it('is not let into a directory that was closed to it because a key lies in there', async () => {
+  const closeTo = (mode: number): void => {
     own('closed/key', 'SECRET');
     chmodSync(tree.file('closed/note', 'CLOSED'), 0o644);
     const closed = join(tree.path, 'closed');
     chownSync(closed, process.getuid?.() ?? 0, process.getgid?.() ?? 0);
-    // Not even its owner may enter it: root alone.
-    chmodSync(closed, 0o600);
-    const seen = await (await start(secret('closed/key')))();
-    expect(seen).not.toMatch(/SECRET|CLOSED/);
+    chmodSync(closed, mode);
+  };
+
+  // Not even its owner may enter the first: root alone. The second is for a group that the job is not in.
+  it.each([0o600, ...(isRoot ? [0o750] : [])])(
+    'is not let into a directory that was closed to it because a key lies in there: %o',
+    async (mode) => {
+      closeTo(mode);
+      const seen = await (await start(secret('closed/key')))();
+      expect(seen).not.toMatch(/SECRET|CLOSED/);
+    },
+  );
+
+  it.runIf(isRoot)('opens what it knows the name of where it may not list what is beside a key', async () => {
+    closeTo(0o711);
+    const runner = createSandboxRunner({ ...facts, kept: secret('closed/key') }, launcher);
+    const script = 'cat note; ls; chmod 755 .; ls; cat key';
+    const job = ['sh', '-c', `cd "$0"; ${script}`, join(tree.path, 'closed')];
+    for (const readPaths of [[tree.path], [join(tree.path, 'closed')]]) {
+      const { stdout } = await finish(await runner.launch([job], { readPaths }));
+      expect(stdout).toBe('CLOSED');
+    }
   });
 });

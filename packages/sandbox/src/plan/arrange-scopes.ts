@@ -35,9 +35,11 @@ export function arrangeScopes(
   checkSystemTrees(resolution, holes);
   const trees = systemTrees(resolution.facts);
   const shown = [...reads.map(({ source }) => source), ...trees];
-  const hidden = findHidden(resolution.waysToSecret(), shown, resolution.facts.jobUser);
+  const hidden = findHidden(resolution.waysToSecret(), shown, resolution.facts);
   resolution.notes.push(...hidden.notes);
-  const arrangement: Arrangement = { resolution, hidden, binds: [], directories: [], fixed: new Set() };
+  const arrangement: Arrangement = {
+    ...{ resolution, hidden, binds: [], directories: [], unlisted: [], fixed: new Set() },
+  };
   for (const read of reads) {
     if (isShown(read.source, roots)) continue;
     if (trees.some((tree) => isWithin(read.source, tree))) continue;
@@ -67,7 +69,7 @@ export function arrangeScopes(
 }
 
 function finish(arrangement: Arrangement, cwd: string, trees: readonly string[]) {
-  const { resolution, binds, fixed } = arrangement;
+  const { resolution, binds, fixed, unlisted } = arrangement;
   const directories = arrangement.directories.filter((path) => path !== '/').sort();
   const isMask = (path: string): boolean =>
     isShown(path, binds) || trees.some((tree) => isWithin(path, tree));
@@ -79,6 +81,7 @@ function finish(arrangement: Arrangement, cwd: string, trees: readonly string[])
     binds: ordered.map(({ fd, source, writable }) => ({ fd, source, destination: source, writable })),
     directories: directories.filter((path) => !isMask(path) && !ownDirectories.includes(path)),
     masks: directories.filter(isMask),
+    unlisted,
     links: links.filter(({ path }) => !resolution.facts.systemLinks.some((link) => link.path === path)),
     cwd,
     notes: resolution.notes,

@@ -1,5 +1,6 @@
 import { posix } from 'node:path';
 import { CscError } from '@csc-fleet/common/errors';
+import { destinationOf } from '@csc-fleet/common/files';
 import { isCoveredBy } from '@csc-fleet/common/paths';
 import { findClosedParent, isWithin, showPath, type Walk } from '../host/index.ts';
 import type { WayToKept } from './kept-places.ts';
@@ -57,9 +58,12 @@ export function checkNotSecret(resolution: Resolution, path: string, declared: s
   );
 }
 
-/** The secret place that a path is or lies in; undefined where there is none. */
+/** The secret place that a path is, lies in or is being written for; undefined where there is none. */
 export function findSecret({ waysToSecret }: Resolution, path: string): WayToKept | undefined {
-  return waysToSecret().find(({ place }) => isWithin(path, place));
+  const due = destinationOf(path);
+  return waysToSecret().find(
+    ({ place, links }) => isWithin(due, place) || (due !== path && links.includes(due)),
+  );
 }
 
 /** Throws NOT_PERMITTED where the policy does not cover a path, and HOST_CEILING_EXCEEDED where the host's owner does not. */

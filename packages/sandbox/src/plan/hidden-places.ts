@@ -1,6 +1,7 @@
-import { statSync } from 'node:fs';
+import { accessSync, constants, statSync } from 'node:fs';
 import { posix } from 'node:path';
-import { encodePath, findClosedParent, isWithin, type JobUser, showPath } from '../host/index.ts';
+import { encodePath, isWithin, maySurely, showPath } from '../host/index.ts';
+import type { RunFacts } from './facts.ts';
 import type { WayToKept } from './kept-places.ts';
 
 /** What a command may not read of the trees that it is shown. Paths are free of symlinks. */
@@ -19,12 +20,13 @@ export interface HiddenPlaces {
  * Where secret places lie in `trees`. A directory is shown empty: nothing that is put into it is seen. That would not
  * do for a file, as keys are renewed by rename(2), which takes a mount over the old one away with it, nor for what is not
  * there yet: so the directory that it is or will be in is frozen, and those of the symlinks on the way to a file, by which a
- * renewal leads to the next one. What the job user may not enter anyhow stays closed, as a frozen directory would open it.
+ * renewal leads to the next one. What the job user may not enter is shown empty instead: a frozen directory would open it, and bwrap
+ * finds nothing in there to mount.
  */
 export function findHidden(
   ways: readonly WayToKept[],
   trees: readonly string[],
-  jobUser: JobUser,
+  facts: Pick<RunFacts, 'jobUser' | 'executorUid'>,
 ): HiddenPlaces {
   const empty = new Set<string>();
   const frozen = new Set<string>();
@@ -35,14 +37,15 @@ export function findHidden(
     if (![place, ...links].some(isShown)) continue;
     const { directory, holders, gone } = findHolders(place, links);
     if (directory) empty.add(place);
-    else leftOut.add(gone);
+    // A symlink to it as well: it is in that one's place that the next is put.
+    else for (const it of [gone, ...links.filter((link) => kindOf(link) === 'file')]) leftOut.add(it);
     for (const holder of holders.filter(isShown)) {
-      const closed = findClosedParent(posix.join(holder, 'anything'), jobUser);
+      const closed = findClosed(holder, isShown, facts);
       if (closed === undefined) frozen.add(holder);
       else empty.add(closed);
     }
     if (isShown(place) && !notes.has(place))
-      notes.set(place, `${describe(place, holders)}: it is ${name}, which csc keeps to itself`);
+      notes.set(place, `${describe(place, holders, empty)}: it is ${name}, which csc keeps to itself`);
   }
   return { empty, frozen, leftOut, notes: [...notes.values()] };
 }
@@ -88,8 +91,40 @@ function kindOf(path: string): 'directory' | 'file' | 'missing' {
   }
 }
 
-function describe(place: string, [holder]: readonly string[]): string {
-  return holder === undefined
-    ? `${showPath(place)} is shown empty`
-    : `${showPath(holder)} is shown as it is now, without ${showPath(place)}`;
+// The outermost directory on the way to what a holder has, as far as it is shown, that the job user may not enter.
+function findClosed(
+  holder: string,
+  isShown: (path: string) => boolean,
+  facts: Pick<RunFacts, 'jobUser' | 'executorUid'>,
+): string | undefined {
+  let closed: string | undefined;
+  for (let at = holder; isShown(at); at = posix.dirname(at))
+    if (!isSurelyOpen('enter', at, facts)) closed = at;
+  return closed;
+}
+
+/**
+ * Whether the job user may enter a directory, or list it: no where its mode does not say so for certain. What groups it is in, and
+ * what access lists say, is known of this process's own user alone.
+ */
+export function isSurelyOpen(
+  to: 'enter' | 'list',
+  directory: string,
+  { jobUser, executorUid }: Pick<RunFacts, 'jobUser' | 'executorUid'>,
+): boolean {
+  try {
+    const path = encodePath(directory);
+    if (executorUid !== jobUser.uid) return maySurely(to, statSync(path), jobUser);
+    accessSync(path, to === 'enter' ? constants.X_OK : constants.R_OK);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+function describe(place: string, [holder]: readonly string[], empty: ReadonlySet<string>): string {
+  const shown = [...empty].find((path) => isWithin(holder ?? place, path));
+  return shown === undefined && holder !== undefined
+    ? `${showPath(holder)} is shown as it is now, without ${showPath(place)}`
+    : `${showPath(shown ?? place)} is shown empty`;
 }

@@ -24,15 +24,25 @@ export function findWaysToKept(kept: readonly KeptPlace[]): WayToKept[] {
     return found;
   };
   const findWay = ({ path, ...rest }: KeptPlace): WayToKept => {
-    const whole = posix.resolve(path);
-    const walk = walkPath(whole, look);
-    return { ...rest, place: walk?.path ?? whole, links: walk?.links.map((link) => link.path) ?? [] };
+    const walk = walkPath(path, look);
+    return { ...rest, place: walk?.path ?? path, links: walk?.links.map((link) => link.path) ?? [] };
   };
-  return kept.flatMap((it) => {
-    const own = findWay(it);
-    const inner = look(own.place)?.isDirectory === true ? linksIn(own.place) : [];
-    return [own, ...inner.map((path) => findWay({ ...it, path }))];
-  });
+  return kept
+    .flatMap((it) => readingsOf(it.path).map((path) => ({ ...it, path })))
+    .flatMap((it) => {
+      const own = findWay(it);
+      const inner = look(own.place)?.isDirectory === true ? linksIn(own.place) : [];
+      return [own, ...inner.map((path) => findWay({ ...it, path }))];
+    });
+}
+
+// `..` behind a symlink is the directory above where that leads to the kernel, and the one above the symlink to node:path: what
+// csc opens there goes by the one or the other.
+function readingsOf(path: string): string[] {
+  const folded = posix.resolve(path);
+  return path.split('/').includes('..')
+    ? [folded, posix.isAbsolute(path) ? path : `${process.cwd()}/${path}`]
+    : [folded];
 }
 
 // None of what is closed to who runs jobs: nobody who would believe it reads it.

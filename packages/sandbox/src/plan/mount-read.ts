@@ -1,6 +1,7 @@
 import { lstatSync, readdirSync } from 'node:fs';
 import { posix } from 'node:path';
 import { CscError, isCscError } from '@csc-fleet/common/errors';
+import { destinationOf } from '@csc-fleet/common/files';
 import {
   decodePath,
   descriptorPath,
@@ -10,7 +11,7 @@ import {
   readLink,
   showPath,
 } from '../host/index.ts';
-import { type HiddenPlaces, hiddenIn } from './hidden-places.ts';
+import { type HiddenPlaces, hiddenIn, isSurelyOpen } from './hidden-places.ts';
 import { closeFor, noteLeftOut, type OpenScope, openFor, type Resolution } from './scopes.ts';
 
 /** The most entries that a directory may be split into: each becomes a mount of its own. */
@@ -23,6 +24,8 @@ export interface Arrangement {
   readonly binds: OpenScope[];
   /** Empty but for the binds and links in them. */
   readonly directories: string[];
+  /** Those of them whose names the job user may not list on the host either. */
+  readonly unlisted: string[];
   /** See `ResolvedScopes`. */
   readonly fixed: Set<string>;
 }
@@ -89,10 +92,12 @@ function findRelied(
 function splitDirectory(arrangement: Arrangement, read: OpenScope, inner: readonly Hole[]): void {
   const { resolution, hidden, directories, binds } = arrangement;
   directories.push(read.source);
+  if (!isSurelyOpen('list', descriptorPath(read.fd), resolution.facts))
+    arrangement.unlisted.push(read.source);
   const leftOut: Record<'gone' | 'other', string[]> = { gone: [], other: [] };
   for (const name of readdirSync(descriptorPath(read.fd), 'buffer').map(decodePath)) {
     const source = posix.join(read.source, name);
-    if (inner.some((write) => write.source === source) || hidden.leftOut.has(source)) continue;
+    if (inner.some((write) => write.source === source) || hidden.leftOut.has(destinationOf(source))) continue;
     const entry = openEntry(resolution, source, posix.join(descriptorPath(read.fd), name));
     if (entry === undefined) leftOut.gone.push(source);
     else if (!mountEntry(arrangement, entry, within(inner, source))) {

@@ -311,12 +311,15 @@ export function toSecretDescriptor(name: string): string {
   return `secret:${name}`;
 }
 
-function scopeMounts({ binds, directories, links, masks }: ResolvedScopes): Mount[] {
+function scopeMounts({ binds, directories, links, masks, unlisted }: ResolvedScopes): Mount[] {
+  const modeOf = (path: string): number => (unlisted.includes(path) ? 0o111 : 0o755);
   const isMasked = ({ path }: ScopeLink): boolean => masks.some((mask) => isWithin(path, mask));
   const toLink = ({ path, target }: ScopeLink): Mount => ({ kind: 'symlink', target, destination: path });
   // Each comes after what it lies in.
   const nested = [
-    ...masks.map((destination): Mount => ({ kind: 'tmpfs', destination, mode: 0o755, bytes: maskBytes })),
+    ...masks.map(
+      (destination): Mount => ({ kind: 'tmpfs', destination, mode: modeOf(destination), bytes: maskBytes }),
+    ),
     ...links.filter(isMasked).map(toLink),
     ...binds.map(
       ({ destination, writable }): Mount => ({
@@ -331,8 +334,8 @@ function scopeMounts({ binds, directories, links, masks }: ResolvedScopes): Moun
     ...directories.map(
       (destination): Mount =>
         isPrivate(destination)
-          ? { kind: 'tmpfs', destination, mode: 0o755, bytes: 4096 }
-          : { kind: 'directory', destination, mode: 0o755 },
+          ? { kind: 'tmpfs', destination, mode: modeOf(destination), bytes: 4096 }
+          : { kind: 'directory', destination, mode: modeOf(destination) },
     ),
     ...links.filter((link) => !isMasked(link)).map(toLink),
     ...nested.toSorted((one, other) => (one.destination < other.destination ? -1 : 1)),

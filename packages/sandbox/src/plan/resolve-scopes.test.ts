@@ -11,7 +11,7 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { createServer } from 'node:net';
-import { join } from 'node:path';
+import { join, posix } from 'node:path';
 import { makeFacts, makeTree, type TestTree } from '@csc-fleet/test-kit/sandbox/plan';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { encodePath } from '../host/index.ts';
@@ -196,10 +196,33 @@ describe('what a scope may be', () => {
     }
     const cwd = { ...toScopeRequest({}), cwd: join(tree.path, 'link/csc') };
     expect(() => resolveScopes(cwd, own)).toThrow(refusal('NOT_PERMITTED', 'cwd'));
+    // A renewal that is under way, or was killed.
+    tree.file('keys/a.key.0123456789ab.partial');
     const scopes = resolveScopes(toScopeRequest({ read: ['keys/*', 'state/*', 'keys/b.pem'] }), own);
     open.push(scopes);
     expect([show(scopes), scopes.masks]).toEqual([['r:keys/b.pem'], []]);
     expect(scopes.notes).toHaveLength(3);
+  });
+
+  it('is nothing of that by a name with `..` behind a symlink, whichever way csc itself reads it', () => {
+    for (const name of ['disk/sub', 'disk/state', 'state']) tree.directory(name);
+    symlinkSync('disk/sub', join(tree.path, 'link'));
+    const path = `${tree.path}/link/../state`;
+    for (const relative of [path, posix.relative(process.cwd(), tree.path).concat('/link/../state')]) {
+      const own = {
+        ...facts,
+        kept: [{ path: relative, name: 'the state directory', isSecret: true as const }],
+      };
+      for (const name of ['disk/state', 'state']) {
+        for (const scope of [{ read: [name] }, { write: [name] }])
+          expect(() => resolveScopes(toScopeRequest(scope), own)).toThrow(
+            refusal('NOT_PERMITTED', 'the state directory'),
+          );
+      }
+      const scopes = resolveScopes(toScopeRequest({ read: ['disk'] }), own);
+      open.push(scopes);
+      expect(scopes.masks).toEqual([join(tree.path, 'disk/state')]);
+    }
   });
 
   it('is shown without what csc keeps to itself, whoever may change what holds that', () => {

@@ -49,6 +49,8 @@ export interface ResolvedScopes {
   readonly directories: readonly string[];
   /** Directories that a bind or the system's trees would show, and that show only the binds and links in them. */
   readonly masks: readonly string[];
+  /** Of both, those that can be entered and not listed. */
+  readonly unlisted: readonly string[];
   /** Symlinks on the way to a declared path, or beside what is masked, that no bind shows. */
   readonly links: readonly ScopeLink[];
   /** The working directory inside the sandbox. */
