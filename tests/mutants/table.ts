@@ -1500,6 +1500,22 @@ const host: readonly Mutant[] = [
     red: 'of no message, of half of one and of two is refused',
   },
   {
+    name: 'a-caller-that-waits-for-all-of-another-one',
+    file: 'packages/gate/src/rpc/plain-calls.ts',
+    before: 'inTurn(watch.party, it)',
+    after: 'inTurn(methods, it)',
+    tests: ['packages/gate/src/rpc/plain-calls.test.ts'],
+    red: 'waits for its turn among parties',
+  },
+  {
+    name: 'a-call-that-is-served-though-it-is-over',
+    file: 'packages/gate/src/rpc/plain-calls.ts',
+    before: '#serve(): void {\n    if (!this.#mayAnswer) return;',
+    after: '#serve(): void {',
+    tests: ['packages/gate/src/rpc/plain-calls.test.ts'],
+    red: 'is served no more where its caller has given it up',
+  },
+  {
     name: 'a-plain-call-that-is-read-past-the-guard',
     file: 'packages/gate/src/rpc/plain-calls.ts',
     before: 'watch.took(chunk);',

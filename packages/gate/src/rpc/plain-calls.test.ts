@@ -44,15 +44,18 @@ const server = createServer();
 let session: ClientHttp2Session;
 let client: Client;
 const passed: string[] = [];
+let whole: number;
 
 beforeEach(async () => {
   answer = ({ request }, done) => done(null, request);
   asked.length = 0;
   passed.length = 0;
+  whole = 0;
   server.removeAllListeners('stream');
   server.on('stream', (stream, headers) => {
     stream.on('error', () => undefined);
-    if (serve(stream, headers, { took: () => undefined, ended: () => undefined })) return;
+    const party = stream.session ?? stream;
+    if (serve(stream, headers, { party, took: () => undefined, ended: () => (whole += 1) })) return;
     passed.push(headers[':path'] ?? '');
     stream.respond({ ':status': 404 }, { endStream: true });
   });
@@ -154,6 +157,57 @@ describe('a plain call', () => {
     await Promise.all(calls);
     expect(asked).toHaveLength(wanted);
     expect(Math.min(...served)).toBeLessThan(wanted);
+  });
+
+  it('waits for its turn among parties, not for all that another one has sent before it', async () => {
+    const other = connect(`http://127.0.0.1:${(server.address() as AddressInfo).port}`);
+    await once(other, 'remoteSettings');
+    const wanted = 50 * callsPerTurn;
+    let own: ReturnType<typeof other.request> | undefined;
+    let before = 0;
+    answer = ({ request }, done) => {
+      own ??= other
+        .request(plain)
+        .resume()
+        .end(framed(Buffer.alloc(2)));
+      if (request.length === 2) before = asked.length;
+      done(null, request);
+    };
+    const calls = Array.from({ length: wanted }, async () => {
+      await once(
+        session
+          .request(plain)
+          .resume()
+          .end(framed(Buffer.alloc(1))),
+        'close',
+      );
+    });
+    await Promise.all(calls);
+    if (own?.closed === false) await once(own, 'close');
+    other.close();
+    expect(before).toBeGreaterThan(1);
+    expect(before).toBeLessThan(wanted / 2);
+  });
+
+  it('is served no more where its caller has given it up, or its time is over, before its turn', async () => {
+    const streams = Array.from({ length: 100 * callsPerTurn }, (_, index) =>
+      session.request(index % 2 === 0 ? plain : { ...plain, 'grpc-timeout': '200m' }).resume(),
+    );
+    let waiting = 0;
+    answer = ({ request }, done) => {
+      if (asked.length === 5 * callsPerTurn) {
+        waiting = whole - asked.length;
+        for (const [index, stream] of streams.entries()) if (index % 2 === 0) stream.close(8);
+        for (const until = performance.now() + 250; performance.now() < until; );
+      }
+      done(null, request);
+    };
+    for (const stream of streams) stream.end(framed(Buffer.alloc(1)));
+    await Promise.all(streams.map((stream) => stream.closed || once(stream, 'close')));
+    // Its turn comes after all of theirs.
+    await send([framed(Buffer.alloc(1))]);
+    expect(waiting).toBeGreaterThan(15 * callsPerTurn);
+    expect(asked.length).toBeLessThan(10 * callsPerTurn);
   });
 
   it('fails with the status and the details of its error', async () => {

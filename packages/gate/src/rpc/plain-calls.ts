@@ -41,7 +41,7 @@ export function servePlainCalls(
     const method = methods.get(path);
     const timeoutMs = readTimeout(headers[timeoutHeader]);
     if (method === undefined || timeoutMs === undefined || !isGrpc(headers['content-type'])) return false;
-    new PlainCall(stream, headers, method, inTurn).begin(timeoutMs, watch);
+    new PlainCall(stream, headers, method, (it) => inTurn(watch.party, it)).begin(timeoutMs, watch);
     return true;
   };
 }
@@ -53,19 +53,38 @@ type InTurn = (serve: () => void) => void;
 
 /**
  * Calls come many at once, in one read. To read them all and then to serve them, a few at a time, costs less than to serve each in
- * the midst of reading; and nobody else waits for as long as one caller sends.
+ * the midst of reading. Parties take turns, call by call: nobody waits for all that another one has sent.
  */
-function createTurns(): InTurn {
-  const due: (() => void)[] = [];
-  const turn = (): void => {
-    try {
-      for (let left = callsPerTurn; left > 0; left -= 1) due.shift()?.();
-    } finally {
-      if (due.length > 0) setImmediate(turn);
+function createTurns(): (party: object, serve: () => void) => void {
+  const due = new Map<object, (() => void)[]>();
+  const serveNext = (): void => {
+    for (const [party, calls] of due) {
+      const next = calls.shift();
+      if (calls.length === 0 || due.size > 1) due.delete(party);
+      if (calls.length > 0) due.set(party, calls);
+      next?.();
+      return;
     }
   };
-  return (serve) => {
-    if (due.push(serve) === 1) setImmediate(turn);
+  let isPlanned = false;
+  const plan = (): void => {
+    if (isPlanned || due.size === 0) return;
+    isPlanned = true;
+    setImmediate(turn);
+  };
+  const turn = (): void => {
+    try {
+      for (let left = callsPerTurn; left > 0; left -= 1) serveNext();
+    } finally {
+      isPlanned = false;
+      plan();
+    }
+  };
+  return (party, serve) => {
+    const waiting = due.get(party);
+    if (waiting === undefined) due.set(party, [serve]);
+    else waiting.push(serve);
+    plan();
   };
 }
 

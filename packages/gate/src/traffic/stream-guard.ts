@@ -23,6 +23,8 @@ interface Open {
 
 /** What a stream that was let in brings is told to this first, by whoever reads it: a short call has one listener, and not two. */
 export interface Watch {
+  /** Whose stream it is: the same for all that one party has open. */
+  readonly party: object;
   /** May end the stream. */
   readonly took: (chunk: Buffer) => void;
   readonly ended: () => void;
@@ -145,6 +147,7 @@ export class StreamGuard {
       release();
     });
     return {
+      party,
       took: (chunk) => {
         session.body += chunk.length;
         this.#take(open, chunk, path);
