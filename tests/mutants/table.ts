@@ -1500,6 +1500,14 @@ const host: readonly Mutant[] = [
     red: 'of no message, of half of one and of two is refused',
   },
   {
+    name: 'an-answer-of-the-gate-that-is-never-forgotten',
+    file: `${executor}/log-watch/watch.ts`,
+    before: "signal.removeEventListener('abort', onAbort);",
+    after: '',
+    tests: [`${executor}/log-watch/watch.test.ts`],
+    red: 'what a gate answers is forgotten with the round',
+  },
+  {
     name: 'a-caller-that-waits-for-all-of-another-one',
     file: 'packages/gate/src/rpc/plain-calls.ts',
     before: 'inTurn(watch.party, it)',

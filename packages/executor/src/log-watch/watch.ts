@@ -47,9 +47,7 @@ const olderNote =
  */
 export class LogWatch {
   readonly #ports: LogWatchPorts;
-  /** Rejects. */
-  readonly #closing = Promise.withResolvers<never>();
-  #isClosed = false;
+  readonly #closing = new AbortController();
   #timer: NodeJS.Timeout | undefined;
   #running: Promise<void> | undefined;
   #record: LogRecord | undefined;
@@ -64,8 +62,6 @@ export class LogWatch {
   constructor(ports: LogWatchPorts) {
     this.#ports = ports;
     this.#record = this.#read();
-    // Nobody may wait for it then.
-    this.#closing.promise.catch(() => undefined);
   }
 
   /** Whether what is acknowledged now is to be looked for. */
@@ -86,8 +82,7 @@ export class LogWatch {
   /** Resolves once nothing is done any more with the journal; a gate that does not answer is not waited for. */
   async close(): Promise<void> {
     clearInterval(this.#timer);
-    this.#isClosed = true;
-    this.#closing.reject(new CscError('DRAINING', 'this executor ends'));
+    this.#closing.abort(new CscError('DRAINING', 'this executor ends'));
     await this.#running;
   }
 
@@ -114,10 +109,11 @@ export class LogWatch {
     this.#beginToLookFor(due);
     if (due.length === 0 && this.#record === undefined) return;
     const trust = toLogTrust(said);
-    const askUntilClosed: AskProofs = (request) => Promise.race([ask(request), this.#closing.promise]);
+    const { signal } = this.#closing;
+    const askUntilClosed: AskProofs = (request) => unlessAborted(ask(request), signal);
     const seen = journal.seenLog(said.vkey);
     const answered = await askFor(askUntilClosed, trust, seen, due.slice(0, mostAsked), clock);
-    if (this.#isClosed) return;
+    if (signal.aborted) return;
     const { checkpoint, proven } = answered;
     if (due.length > 0) {
       const asked = answered.asked.filter((it) => !proven.has(it));
@@ -243,5 +239,18 @@ function isBy({ log }: LogTrust, note: string): boolean {
     return true;
   } catch {
     return false;
+  }
+}
+
+// Promise.race would not do: what is there for days remembers all that ever raced it, and every answer with them.
+async function unlessAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
+  const aborted = Promise.withResolvers<never>();
+  const onAbort = (): void => aborted.reject(signal.reason);
+  signal.addEventListener('abort', onAbort);
+  try {
+    signal.throwIfAborted();
+    return await Promise.race([work, aborted.promise]);
+  } finally {
+    signal.removeEventListener('abort', onAbort);
   }
 }
