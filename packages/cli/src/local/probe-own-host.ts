@@ -1,4 +1,4 @@
-import { cacheDirectory, isPemText } from '@csc-fleet/common/files';
+import { isPemText, userDirectories } from '@csc-fleet/common/files';
 import { probeHost } from '@csc-fleet/sandbox/doctor';
 import { type HostFacts, type KeptPlace, userPlaces } from '@csc-fleet/sandbox/plan';
 import { isStdin } from '../files/read-input.ts';
@@ -10,6 +10,7 @@ import { isStdin } from '../files/read-input.ts';
  */
 export function probeOwnHost(acceptRlimitsOnly: boolean, signingKey?: string): Promise<HostFacts> {
   const { env } = process;
+  const [cache] = userDirectories(env).cache;
   const key: KeptPlace[] =
     signingKey === undefined || isPemText(signingKey) || isStdin(signingKey)
       ? []
@@ -17,7 +18,7 @@ export function probeOwnHost(acceptRlimitsOnly: boolean, signingKey?: string): P
   return probeHost({
     acceptRlimitsOnly,
     opensCgroups: true,
-    keptIn: cacheDirectory(env),
+    ...(cache === undefined ? {} : { keptIn: cache }),
     kept: [...userPlaces(env), ...key],
   });
 }

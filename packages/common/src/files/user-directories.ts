@@ -1,5 +1,6 @@
 import { homedir, userInfo } from 'node:os';
 import { join } from 'node:path';
+import { CscError } from '../errors/index.ts';
 
 /** Where csc keeps a user's things, as the XDG Base Directory Specification says. */
 interface UserDirectory {
@@ -12,42 +13,56 @@ const state: UserDirectory = { variable: 'XDG_STATE_HOME', usual: '.local/state'
 const config: UserDirectory = { variable: 'XDG_CONFIG_HOME', usual: '.config' };
 const cache: UserDirectory = { variable: 'XDG_CACHE_HOME', usual: '.cache' };
 
-/** Where `csc run` remembers which approvals are used up and what it has started. */
+/** Where `csc run` remembers which approvals are used up and what it has started. Throws CONFIG_INVALID where there is no such place. */
 export function defaultStateDir(env: NodeJS.ProcessEnv): string {
   return placeOf(state, env);
 }
 
-/** The folder of what a user keeps. */
+/** The folder of what a user keeps. Throws as `defaultStateDir`. */
 export function configDirectory(env: NodeJS.ProcessEnv): string {
   return placeOf(config, env);
 }
 
-/** Where csc keeps what it can find out anew. */
+/** Where csc keeps what it can find out anew. Throws as `defaultStateDir`. */
 export function cacheDirectory(env: NodeJS.ProcessEnv): string {
   return placeOf(cache, env);
 }
 
 /**
  * All places that these may have: by the environment, and where the user's next csc looks for them that is started without
- * these variables. The environment's come first.
+ * these variables. The environment's come first. None of a user who has no home and no such variable.
  */
 export function userDirectories(env: NodeJS.ProcessEnv): Record<'state' | 'config' | 'cache', string[]> {
-  const homes = [homedir(), accountHome()];
-  const placesOf = (directory: UserDirectory): string[] => [
-    ...new Set([placeOf(directory, env), ...homes.map((home) => join(home, directory.usual, 'csc'))]),
-  ];
+  const homes = [ownHome(), accountHome()].filter((home) => home !== undefined);
+  const placesOf = ({ variable, usual }: UserDirectory): string[] => {
+    const named = env[variable] ? [env[variable]] : [];
+    return [...new Set([...named, ...homes.map((home) => join(home, usual))].map((it) => join(it, 'csc')))];
+  };
   return { state: placesOf(state), config: placesOf(config), cache: placesOf(cache) };
 }
 
 function placeOf({ variable, usual }: UserDirectory, env: NodeJS.ProcessEnv): string {
-  return join(env[variable] || join(homedir(), usual), 'csc');
+  if (env[variable]) return join(env[variable], 'csc');
+  const home = ownHome();
+  if (home !== undefined) return join(home, usual, 'csc');
+  const message = `this user has no home directory to keep something in: set HOME, or ${variable}`;
+  throw new CscError('CONFIG_INVALID', message);
 }
 
-// HOME may be another for one call, too. A user without an account has no other.
-function accountHome(): string {
+// As HOME has it, or the account. Who has neither has none.
+function ownHome(): string | undefined {
+  try {
+    return homedir();
+  } catch {
+    return undefined;
+  }
+}
+
+// HOME may be another for one call.
+function accountHome(): string | undefined {
   try {
     return userInfo().homedir;
   } catch {
-    return homedir();
+    return undefined;
   }
 }
