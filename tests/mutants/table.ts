@@ -3095,8 +3095,8 @@ const takenOver: readonly Mutant[] = [
   {
     name: 'proofs-that-never-come-keep-a-host-from-ending',
     file: `${executor}/log-watch/watch.ts`,
-    before: 'Promise.race([ask(request), this.#closing.promise]);',
-    after: 'ask(request);',
+    before: 'unlessAborted(ask(request), signal)',
+    after: 'ask(request)',
     tests: [`${executor}/log-watch/watch.test.ts`],
     red: 'keeps no host from ending',
   },
