@@ -68,6 +68,55 @@ describe('the receipts that a host has kept', () => {
     expect(JSON.parse(stdout)).toMatchObject({ receipt_version: 'csc.receipt.v0.2', execution_id: id });
   });
 
+  it.each([
+    ['a name that was mistyped', join(scratch, 'typo'), 'no executor has kept receipts in'],
+    ['a directory of something else', scratch, 'no executor has kept receipts in'],
+    ['a file', keys, 'a part of its path is not a directory'],
+  ])('are not said to be none where the state directory is %s', async (_what, stateDir, why) => {
+    for (const what of [['list'], ['show', 'exec_1'], ['export', join(scratch, 'none')]]) {
+      const { code, stdout, stderr } = await csc(['executor', 'receipts', ...what, '--state-dir', stateDir]);
+      expect([code, stdout]).toEqual([1, '']);
+      expect(stderr).toContain(`failed to read ${join(stateDir, 'receipts')}: ${why}`);
+    }
+    expect(existsSync(join(scratch, 'none'))).toBe(false);
+  });
+
+  it('are missed by name where the directory to verify is not there', async () => {
+    const { code, stderr } = await csc(['receipts', 'verify', join(scratch, 'nope'), '--keys', keys]);
+    expect([code, stderr]).toEqual([1, expect.stringContaining('nope: there is no such file')]);
+  });
+
+  it('verify with both, where its key was certified meanwhile: by what each of them is of', async () => {
+    const uncertified = (directory: string) => {
+      const last = forgeReceipt(directory, 4, signer, { receipt_certificates: undefined } as object);
+      writeFileSync(join(directory, receiptFile(4)), last);
+    };
+    const [ca, pinned] = [
+      ['--fleet-ca', host.ca],
+      ['--keys', keys],
+    ];
+    expect((await verify(uncertified, ca)).messages).toEqual([
+      expect.stringContaining('brings no certificate'),
+    ]);
+    expect(await verify(uncertified, [...ca, ...pinned])).toEqual({ code: 0, kinds: [], messages: [] });
+    const raw = join(scratch, 'raw.pub');
+    writeFileSync(raw, signer.publicKey);
+    expect((await verify(uncertified, [...ca, '--public-key', raw, '--key-id', signer.keyId])).code).toBe(0);
+    // A key that is pinned does not stand for what a certificate must prove.
+    const other = join(scratch, 'pki-of-others');
+    await createDevelopmentPki(other, { executors: ['executor-1'] });
+    const strange = await verify(uncertified, ['--fleet-ca', join(other, 'ca.pem'), ...pinned]);
+    expect(strange.kinds).toEqual(Array(3).fill('certificate'));
+    const one = join(scratch, 'one.json');
+    const [epoch = ''] = readdirSync(exported);
+    copyFileSync(join(exported, epoch, receiptFile(1)), one);
+    expect((await csc(['verify-receipt', one, ...ca, ...pinned])).stdout).toMatch(/^VALID/);
+    const give = ['receipts', 'export', exported, '--format', 'json', ...ca, ...pinned];
+    expect((await csc(give)).code).toBe(0);
+    for (const half of [[], ['--key-id', 'k'], [...ca, '--public-key', raw]])
+      expect((await csc(['receipts', 'verify', exported, ...half])).code).toBe(64);
+  });
+
   it('verify with nothing but the CA, and with the key', async () => {
     expect(await verify(() => undefined)).toEqual({ code: 0, kinds: [], messages: [] });
     expect((await verify(() => undefined, ['--keys', keys])).code).toBe(0);

@@ -1,7 +1,8 @@
+import { accessSync, constants } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { CscError } from '@csc-fleet/common/errors';
 import type { Chain } from '@csc-fleet/common/evidence';
-import { makeDirectory } from '@csc-fleet/common/files';
+import { explainFileError, makeDirectory } from '@csc-fleet/common/files';
 import type { ReceiptV02 } from '@csc-fleet/common/receipt';
 import type { ArchivedReceipt } from '@csc-fleet/executor/receipts';
 import { type Command, Option } from 'commander';
@@ -14,8 +15,8 @@ import { judgeChains, openReceipts } from '../evidence/found-receipts.ts';
 import {
   addTrustOptions,
   describeDomains,
-  hasOneTrust,
   readTrust,
+  requireTrust,
   type TrustOptions,
   trustDomainOption,
 } from '../evidence/trust.ts';
@@ -35,6 +36,7 @@ Examples:
   $ csc receipts verify exported --fleet-ca fleet-ca.pem
   $ csc receipts verify exported --fleet-ca fleet-ca.pem --trust-domain fleet.example
   $ csc receipts verify exported --keys host-1.json --json
+  $ csc receipts verify exported --fleet-ca fleet-ca.pem --keys host-1.json      of before its key was certified, too
 `;
 
 const exportHelp = `${gateOptionsHelp}
@@ -66,8 +68,7 @@ export function defineReceipts(command: Command): void {
     .argument('<dir>', 'exported receipts');
   addTrustOptions(verify).option('--json', 'print the result as JSON').addHelpText('after', verifyHelp);
   act<[string, TrustOptions & { readonly json?: true }]>(verify, (dir, options) => {
-    if (!hasOneTrust(options))
-      verify.error('error: --fleet-ca is needed, or --keys, or both of --public-key and --key-id');
+    requireTrust(verify, options);
     return verifyReceipts(dir, options);
   });
   const out = command
@@ -259,9 +260,23 @@ function placeOf({ executor_epoch: epoch = 'none', sequence = 0 }: ReceiptV02): 
   return [epoch, `${String(sequence).padStart(12, '0')}.json`];
 }
 
+// Its executor makes the directory as it starts: where there is none, a host that keeps nothing must not be read out of it.
 async function readKept(options: KeptOptions): Promise<Generator<ArchivedReceipt, void>> {
   const { archiveDirectory, readArchive } = await import('@csc-fleet/executor/receipts');
-  return readArchive(join(await stateDirOf(options), archiveDirectory));
+  const stateDir = await stateDirOf(options);
+  const archive = join(stateDir, archiveDirectory);
+  try {
+    accessSync(archive, constants.R_OK | constants.X_OK);
+  } catch (cause) {
+    const isThere = !isMissing(cause);
+    const why = isThere ? explainFileError(cause) : `no executor has kept receipts in ${stateDir}`;
+    throw new CscError('FILE_UNREADABLE', `failed to read ${archive}: ${why}`, { cause });
+  }
+  return readArchive(archive);
+}
+
+function isMissing(error: unknown): boolean {
+  return error instanceof Error && 'code' in error && error.code === 'ENOENT';
 }
 
 /** The state directory that is meant. Throws CONFIG_INVALID where none is, and what the config's reader does. */

@@ -4,7 +4,7 @@ import { type GenuineReceipt, type ReceiptTexts, verifyReceiptFor } from '@csc-f
 import type { Command } from 'commander';
 import { act, errorDocument } from '../action/act.ts';
 import { exitCodes } from '../action/exit-codes.ts';
-import { addTrustOptions, hasOneTrust, readTrust, type TrustOptions } from '../evidence/trust.ts';
+import { addTrustOptions, readTrust, requireTrust, type TrustOptions } from '../evidence/trust.ts';
 import { readInput } from '../files/read-input.ts';
 import { writeJson, writeOut } from '../terminal/streams.ts';
 import { createPaint, plainLine } from '../terminal/text.ts';
@@ -26,8 +26,7 @@ export function defineVerifyReceipt(command: Command): void {
     .argument('[original]', 'of a v0.1 receipt: the v0.2 one that it is a projection of');
   addTrustOptions(command).option('--json', 'print the result as JSON').addHelpText('after', help);
   act<[string, string | undefined, VerifyOptions]>(command, (receipt, original, options) => {
-    if (!hasOneTrust(options))
-      command.error('error: --public-key and --key-id are needed, or --keys or --fleet-ca instead of both');
+    requireTrust(command, options);
     return verifyReceiptFile(receipt, options, original);
   });
 }

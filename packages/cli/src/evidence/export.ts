@@ -16,7 +16,7 @@ import { note, writeOut } from '../terminal/streams.ts';
 import { plainLine } from '../terminal/text.ts';
 import { describeFaults, type EvidenceFault } from './describe-faults.ts';
 import { findReceipts } from './found-receipts.ts';
-import { type RingFor, readOneTrust } from './trust.ts';
+import { type RingFor, readGivenTrust } from './trust.ts';
 
 export interface ExportOptions extends GateOptions {
   readonly format: 'dsse' | 'json';
@@ -68,7 +68,7 @@ function toLines(
 async function* readNamed(what: readonly string[], options: ExportOptions): AsyncGenerator<Verified> {
   const files = what.filter((it) => existsSync(it));
   if (files.length > 0) {
-    const trust = { ringFor: readOneTrust(options), trustDomains: options.trustDomain };
+    const trust = { ringFor: readGivenTrust(options), trustDomains: options.trustDomain };
     let fleet: string | undefined;
     for (const path of files)
       for await (const { owner, ...verified } of readFiles(path, trust)) {

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { readdirSync, statSync } from 'node:fs';
+import { readdirSync } from 'node:fs';
 import { basename, dirname, join, relative } from 'node:path';
 import { artifactBytes } from '@csc-fleet/common/encoding';
 import { CscError } from '@csc-fleet/common/errors';
@@ -10,7 +10,7 @@ import {
   verifyReceiptFor,
   walkChains,
 } from '@csc-fleet/common/evidence';
-import { readBoundedFile } from '@csc-fleet/common/files';
+import { explainFileError, readBoundedFile } from '@csc-fleet/common/files';
 import type { EvidenceFault } from './describe-faults.ts';
 import type { RingFor } from './trust.ts';
 
@@ -43,13 +43,13 @@ export async function* findReceipts(dir: string): AsyncGenerator<FoundReceipt> {
 
 function listFiles(dir: string): string[] {
   try {
-    if (!statSync(dir).isDirectory()) throw new Error('it is no directory');
     return readdirSync(dir, { recursive: true, withFileTypes: true })
       .filter((it) => it.isFile())
       .map((it) => join(it.parentPath, it.name))
       .sort();
   } catch (cause) {
-    throw new CscError('FILE_UNREADABLE', `failed to read the directory ${dir}`, { cause });
+    const why = explainFileError(cause);
+    throw new CscError('FILE_UNREADABLE', `failed to read the directory ${dir}: ${why}`, { cause });
   }
 }
 

@@ -13,7 +13,7 @@ import { append } from '../action/options.ts';
 
 const maxPemBytes = 1024 * 1024;
 
-/** What receipts are verified with: exactly one of the three. */
+/** What receipts are verified with: one of the three at least. */
 export interface TrustOptions {
   readonly publicKey?: string;
   readonly keyId?: string;
@@ -48,26 +48,28 @@ export function addTrustOptions(command: Command): Command {
   return command
     .option('--public-key <file>', 'Ed25519 public key: 32 raw bytes, or SPKI PEM')
     .option('--key-id <id>', 'the id that this key signs under')
-    .option('--keys <file>', 'a key ring file, instead of the two above')
+    .option('--keys <file>', 'a key ring file, instead of the two above or beside them')
     .option('--fleet-ca <file>', 'the fleet’s CA, PEM: receipts bring certificates of their keys (or: --ca)')
     .option(...trustDomainOption)
     .addOption(command.createOption('--ca <file>').hideHelp());
 }
 
-/** True where exactly one kind of trust is named. */
-export function hasOneTrust({ publicKey, keyId, keys, fleetCa, ca }: TrustOptions): boolean {
-  const one = publicKey !== undefined && keyId !== undefined;
-  const half = (publicKey !== undefined || keyId !== undefined) && !one;
-  return (
-    !half && [one, keys !== undefined, fleetCa !== undefined, ca !== undefined].filter(Boolean).length === 1
-  );
+/** Ends the command, as its line is wrong, unless one kind of trust at least is named, and none by half. */
+export function requireTrust(command: Command, options: TrustOptions): void {
+  const { publicKey, keyId, keys, fleetCa, ca } = options;
+  if ((publicKey === undefined) !== (keyId === undefined))
+    command.error('error: --public-key and --key-id go together: give both, or neither');
+  if ((publicKey ?? keys ?? fleetCa ?? ca) === undefined)
+    command.error(
+      'error: it is not said what to verify with: give --fleet-ca FILE, --keys FILE or both, or --public-key FILE and --key-id ID',
+    );
 }
 
 /** Reads the files that the options name. Throws FILE_UNREADABLE or KEY_INVALID. */
-export function readTrust({ publicKey, keyId, keys, fleetCa, ca = fleetCa }: TrustOptions): RingFor {
-  if (publicKey === undefined || keyId === undefined)
-    return ringBy(readTrustFiles({ fleetCa: ca, keys: keys === undefined ? [] : [keys] }));
-  return ringBy({ ca: [], keys: [{ keyId, publicKey: readPublicKey(publicKey) }] });
+export function readTrust({ publicKey, keyId, keys: ring, fleetCa, ca = fleetCa }: TrustOptions): RingFor {
+  const trust = readTrustFiles({ fleetCa: ca, keys: ring === undefined ? [] : [ring] });
+  if (publicKey === undefined || keyId === undefined) return ringBy(trust);
+  return ringBy({ ...trust, keys: [...trust.keys, { keyId, publicKey: readPublicKey(publicKey) }] });
 }
 
 /** Where receipts may be verified with keys and with a CA: the files of both. */
@@ -91,12 +93,12 @@ export function readTrustFiles({ fleetCa, keys }: TrustFiles): Trust {
   };
 }
 
-/** The same where one of them must be named, and not both. Throws CONFIG_INVALID otherwise. */
-export function readOneTrust(files: TrustFiles): RingFor {
-  if ((files.fleetCa === undefined) === (files.keys.length === 0))
+/** The same where one of them at least must be named. Throws CONFIG_INVALID otherwise. */
+export function readGivenTrust(files: TrustFiles): RingFor {
+  if (files.fleetCa === undefined && files.keys.length === 0)
     throw new CscError(
       'CONFIG_INVALID',
-      'receipts of files are verified with --keys or --fleet-ca: give one of them',
+      'receipts of files are verified with --keys or --fleet-ca: give one of them, or both',
     );
   return ringBy(readTrustFiles(files));
 }

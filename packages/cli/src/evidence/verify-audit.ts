@@ -12,14 +12,14 @@ import { note, writeJson, writeOut } from '../terminal/streams.ts';
 import { createPaint, plainLine } from '../terminal/text.ts';
 import { describeFaults, faultJson } from './describe-faults.ts';
 import { judgeChains, openReceipts } from './found-receipts.ts';
-import { readOneTrust } from './trust.ts';
+import { readGivenTrust } from './trust.ts';
 import { type LogFiles, type WalkedLog, walkRemembered } from './walk-log.ts';
 
 /** What `csc audit verify` is told. */
 export interface VerifyAuditOptions extends Omit<GateOptions, 'keys' | 'fleetCa'> {
   /** A directory with the tree of a log. Absent: the gate is asked. */
   readonly log?: string;
-  /** Key ring files, or else the fleet's CA. */
+  /** Key ring files; these, the fleet's CA, or both. */
   readonly keys: readonly string[];
   readonly fleetCa?: string;
   /** Whose executors count. Absent: those of one. */
@@ -34,7 +34,7 @@ export async function verifyAudit(dir: string, options: VerifyAuditOptions): Pro
   const demanded = await findDemandedLog(options);
   if (demanded === undefined)
     throw new CscError('CONFIG_INVALID', 'it is not said whose log: give --log-vkey, or --log-of');
-  const ringFor = readOneTrust(options);
+  const ringFor = readGivenTrust(options);
   const { entries, faults: unsound } = await openReceipts(dir, ringFor, options.trustDomain);
   const faults = [...unsound, ...judgeChains(entries, options.trustDomain).faults];
   using source = openSource(options);

@@ -1,7 +1,8 @@
-import { closeSync, existsSync, fstatSync, openSync, readdirSync, readSync, statSync } from 'node:fs';
+import { closeSync, fstatSync, openSync, readdirSync, readSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { artifactBytes } from '@csc-fleet/common/encoding';
 import { CscError, orThrow } from '@csc-fleet/common/errors';
+import { explainFileError } from '@csc-fleet/common/files';
 import { parseReceipt, type ReceiptV02 } from '@csc-fleet/common/receipt';
 
 /** Where an executor keeps its receipts, in its state directory: one file a month. */
@@ -18,13 +19,13 @@ const segmentName = /^(\d{4})-(\d{2})\.log$/;
 
 /** The segments in a directory, the oldest first; none where there is no directory. Throws FILE_UNREADABLE. */
 export function listSegments(directory: string): string[] {
-  if (!existsSync(directory)) return [];
   try {
     return readdirSync(directory)
       .filter((name) => segmentName.test(name))
       .sort();
   } catch (cause) {
-    throw new CscError('FILE_UNREADABLE', `failed to read ${directory}`, { cause });
+    if (cause instanceof Error && 'code' in cause && cause.code === 'ENOENT') return [];
+    throw unreadable(directory, cause);
   }
 }
 
@@ -112,8 +113,12 @@ function openToRead(path: string): number {
   try {
     return openSync(path, 'r');
   } catch (cause) {
-    throw new CscError('FILE_UNREADABLE', `failed to read ${path}`, { cause });
+    throw unreadable(path, cause);
   }
+}
+
+function unreadable(path: string, cause: unknown): CscError {
+  return new CscError('FILE_UNREADABLE', `failed to read ${path}: ${explainFileError(cause)}`, { cause });
 }
 
 function readAt(file: number, at: number, length: number): Buffer {
