@@ -1,4 +1,4 @@
-import { spawn } from 'node:child_process';
+import { type ChildProcess, spawn } from 'node:child_process';
 import { existsSync, mkdtempSync, rmSync, statSync } from 'node:fs';
 import { constants, setPriority } from 'node:os';
 import { join } from 'node:path';
@@ -74,13 +74,27 @@ const checking = `
     process.exitCode = [11, 26].includes(error.errcode & 0xff) ? 3 : 1;
   }`;
 
+// Everybody comes back to a service that has just started, and this reads at the cost of all of them.
+const checkedAfterMs = 5000;
+
 /**
- * Reads all of a database that is in use, in a process of its own that comes after all others: it is large, and whoever reads
- * it cannot be interrupted. Where it is damaged, that is marked, so that it is not opened again as it is.
+ * Reads all of a database that is in use, soon, in a process of its own that comes after all others: it is large, and whoever
+ * reads it cannot be interrupted. Where it is damaged, that is marked, so that it is not opened again as it is.
  * @param onDamaged is told then; not where it is whole, or that cannot be told
  * @returns ends that
  */
 export function checkMeanwhile(file: DatabaseFile, onDamaged: (error: CscError) => void): () => void {
+  let child: ChildProcess | undefined;
+  const timer = setTimeout(() => {
+    child = startCheck(file, onDamaged);
+  }, checkedAfterMs).unref();
+  return () => {
+    clearTimeout(timer);
+    child?.kill('SIGKILL');
+  };
+}
+
+function startCheck(file: DatabaseFile, onDamaged: (error: CscError) => void): ChildProcess {
   const child = spawn(process.execPath, ['--no-warnings', '-e', checking, file.path], {
     stdio: 'ignore',
     env: {},
@@ -99,7 +113,7 @@ export function checkMeanwhile(file: DatabaseFile, onDamaged: (error: CscError) 
       onDamaged(new CscError('STORE_UNAVAILABLE', message));
     }
   });
-  return () => void child.kill('SIGKILL');
+  return child;
 }
 
 function comeLast(pid: number): void {
