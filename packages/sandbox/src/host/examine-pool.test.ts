@@ -61,6 +61,8 @@ describe('examinePool', () => {
     ]);
     expect(check(0o757)[0]).not.toHaveProperty('remedy');
     const none = `${tree.path}/none`;
-    expect(examineRoots(other, [none])).toMatchObject([{ ok: true, remedy: `mkdir ${none}` }]);
+    expect(examineRoots(other, [none])).toMatchObject([{ ok: false, remedy: `mkdir ${none}` }]);
+    expect(examineRoots(users, [none])).toMatchObject([{ ok: false, remedy: `mkdir ${none}` }]);
+    expect(examinePool(users, [none], accounts(['a'])).slice(2)).toEqual([]);
   });
 });

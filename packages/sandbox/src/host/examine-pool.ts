@@ -47,7 +47,8 @@ function examineShells(all: readonly JobUser[], { shells }: Accounts): Check {
 // Only what jobs write below it needs that, so it is advice.
 function examineRoot(root: string, user: JobUser): Check[] {
   const stats = statSync(root, { throwIfNoEntry: false });
-  if (stats === undefined) return [advised('job-pool-scopes', `${root} is not there`, `mkdir ${root}`)];
+  // As `examineRoots` says of it.
+  if (stats === undefined) return [];
   if (isShared(stats, user)) return [passed('job-pool-scopes', `${root} is the pool's to write`)];
   const group = user.group ?? user.gid;
   const remedy = `where jobs are to write: chgrp ${group} ${root} && chmod g+rwxs ${root}, and so with what is in it`;
@@ -61,7 +62,7 @@ function isShared({ gid, mode }: Stats, user: JobUser): boolean {
 }
 
 /**
- * Whether jobs can enter what the host's owner opens to them, and where all have one user, make files there. Of a pool,
+ * Whether what the host's owner opens to jobs is there, and they can enter it, and where all have one user, make files there. Of a pool,
  * `examinePool` says the latter.
  * @param pathRoots as there
  */
@@ -74,9 +75,10 @@ function examineOwnRoot(root: string, user: JobUser, pooled: boolean): Check[] {
   const who = user.name ?? `uid ${user.uid}`;
   const closed = findClosedParent(posix.join(root, 'anything'), user);
   if (closed !== undefined) return [failed(name, `${who} may not enter ${closed}`, `chmod o+x ${closed}`)];
-  if (pooled) return [];
   const stats = statSync(root, { throwIfNoEntry: false });
-  if (stats === undefined) return [advised(name, `${root} is not there`, `mkdir ${root}`)];
+  if (stats === undefined)
+    return [failed(name, `${root} is not there, so that nothing can run in it`, `mkdir ${root}`)];
+  if (pooled) return [];
   if (mayMake(stats, user)) return [passed(name, `${who} can write ${root}`)];
   const remedy = `where jobs are to write: chown ${user.name ?? user.uid} ${root}, or what of it they are to write`;
   return [advised(name, `${who} cannot write ${root}`, remedy)];
