@@ -359,6 +359,23 @@ describe('csc run, not allowed', () => {
     expect(receipt()).toMatchObject({ status: 'blocked' });
   });
 
+  it('runs nothing where its receipt could not be written', async () => {
+    const { scratch, contractOf, args, workspace } = prepare();
+    const file = scratch.write('a-file', '');
+    for (const [out, why] of [
+      [join(file, 'receipt.json'), 'is no directory'],
+      [join(file, 'more/receipt.json'), 'is no directory'],
+      ['/proc/receipt.json', 'cannot be written: '],
+      [workspace, 'is a directory: name a file'],
+    ] as const) {
+      const { code, stdout, stderr } = await csc(args(contractOf('touch ran'), ['--receipt-out', out]));
+      expect([code, stdout]).toEqual([1, '']);
+      expect(stderr).toMatch(new RegExp(`^ERROR — .*--receipt-out ${out}.*${why}`));
+      expect(stderr).not.toContain('CSC_DEBUG');
+    }
+    expect(readdirSync(workspace)).toEqual([]);
+  });
+
   it('ends with 1 for a contract that is none, and 64 for a mode that is none', async () => {
     const { scratch, contractOf, args } = prepare();
     const bad = scratch.write('bad.json', '{"not":"a contract"}');

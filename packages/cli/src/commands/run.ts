@@ -11,7 +11,7 @@ import { exitCodes } from '../action/exit-codes.ts';
 import { append, parseBytes } from '../action/options.ts';
 import { readContractInput, readPolicyInput } from '../check/decide.ts';
 import { readInput } from '../files/read-input.ts';
-import { writeReceipt } from '../files/write-file.ts';
+import { checkFileWritable, writeReceipt } from '../files/write-file.ts';
 import type { LocalRunResult, RunContractOptions, Withheld } from '../local/local-run.ts';
 import { probeOwnHost } from '../local/probe-own-host.ts';
 import { runContract } from '../local/run.ts';
@@ -117,6 +117,7 @@ async function runFiles(
   const { json = false, quiet = false, mode, receiptVersion } = options;
   const stateDir = options.stateDir ?? defaultStateDir(process.env);
   if (options.sandboxDebug === true) return printSandbox(contract, policy, host, stateDir);
+  checkFileWritable(options.receiptOut, '--receipt-out');
   const presenter = await createPresenter({
     json,
     quiet,

@@ -242,6 +242,14 @@ describe('csc submit', () => {
     expect(JSON.parse(readFileSync(receipt, 'utf8'))).toMatchObject({ status: 'blocked' });
   });
 
+  it('asks for nothing where the receipt could not be written', async () => {
+    const out = join(shell('true'), 'receipt.json');
+    const { code, stdout, stderr } = await fleet.csc(['submit', shell('echo ran'), '--receipt-out', out]);
+    expect([code, stdout]).toEqual([1, '']);
+    expect(stderr).toContain(`--receipt-out ${out}`);
+    expect(stderr).not.toContain('csc: execution');
+  });
+
   it('ends with 2 where an approval is needed, runs with it, and only once', async () => {
     const contract = fleet.contract({ argv: ['true'], proposed_effect_type: 'mutate_repo' });
     const path = file(contract);

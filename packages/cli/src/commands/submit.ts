@@ -14,6 +14,7 @@ import { type ChosenSubmitter, chooseIdentity, type SubmitterOptions } from '../
 import { tracedBy } from '../connect/traces.ts';
 import { readInput } from '../files/read-input.ts';
 import { TerminalClaims } from '../files/terminal-claims.ts';
+import { checkFileWritable } from '../files/write-file.ts';
 import { describeDecision } from '../show/decision.ts';
 import { giveUp, handleInterrupts, leave, leaveOnInterrupt, present } from '../show/follow.ts';
 import { decisionJson, stateName } from '../show/messages-json.ts';
@@ -186,6 +187,7 @@ async function submitContract(file: string, options: SubmitCommandOptions): Prom
 // The terminal is the job's from its start to its end: Ctrl-C is typed, and asks for nothing.
 async function submitOnTerminal(file: string, options: SubmitCommandOptions): Promise<number> {
   const own = ownTerminal('--tty');
+  if (options.record !== undefined) checkFileWritable(options.record, '--record');
   const contract = await readInput(file, artifactBytes.contract);
   const chosen = await chooseIdentity(options);
   const presenter = await createPresenter({ json: false, quiet: options.quiet ?? false, tty: true });

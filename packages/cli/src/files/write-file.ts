@@ -1,7 +1,12 @@
-import { closeSync, openSync, writeSync } from 'node:fs';
+import { closeSync, openSync, statSync, writeSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { CscError } from '@csc-fleet/common/errors';
-import { explainFileError, makeDirectory, replaceFile } from '@csc-fleet/common/files';
+import {
+  checkWritableDirectory,
+  explainFileError,
+  makeDirectory,
+  replaceFile,
+} from '@csc-fleet/common/files';
 
 /**
  * Writes a file whole or not at all, making its folder if need be. Throws FILE_UNWRITABLE.
@@ -19,6 +24,18 @@ export function writeFileWhole(
   }
   makeDirectory(dirname(path));
   replaceFile(path, data, mode);
+}
+
+/**
+ * Tries whether `writeFileWhole` can write a file, for what is to be kept of something that cannot be done twice; leaves nothing
+ * behind. Throws FILE_UNWRITABLE.
+ * @param option that names the file, such as `--receipt-out`
+ */
+export function checkFileWritable(path: string, option: string): void {
+  if (path.startsWith('/dev/')) return;
+  checkWritableDirectory(dirname(path), `the directory of ${option} ${path}`);
+  if (statSync(path, { throwIfNoEntry: false })?.isDirectory() === true)
+    throw new CscError('FILE_UNWRITABLE', `${option} ${path} is a directory: name a file`);
 }
 
 function writeDevice(path: string, data: string | Uint8Array | Iterable<string>): void {

@@ -1,6 +1,6 @@
 import type { RunHandlers } from '@csc-fleet/client';
 import { exitCodes } from '../action/exit-codes.ts';
-import { writeReceipt } from '../files/write-file.ts';
+import { checkFileWritable, writeReceipt } from '../files/write-file.ts';
 import { isBrokenPipe } from '../terminal/streams.ts';
 import { plainLine } from '../terminal/text.ts';
 import { exitCodeFor, type Outcome, type Wanted } from './outcome.ts';
@@ -32,6 +32,7 @@ export async function present(
   let executionId: string | undefined;
   let isOver = false;
   try {
+    if (receiptOut !== undefined) checkFileWritable(receiptOut, '--receipt-out');
     const outcome = await run({
       ...presenter.handlers,
       onEvent: (event) => {

@@ -45,7 +45,8 @@ export function checkWritableDirectory(path: string, as = path): void {
   try {
     rmdirSync(mkdtempSync(join(there, '.csc-check-')));
   } catch (cause) {
-    throw new CscError('FILE_UNWRITABLE', `${where} cannot be written: ${explain(cause)}`, { cause });
+    const why = explainFileError(cause, 'write');
+    throw new CscError('FILE_UNWRITABLE', `${where} cannot be written: ${why}`, { cause });
   }
 }
 

@@ -85,6 +85,9 @@ describe('replaceFile and makeFile', () => {
     mkdirSync(own);
     expect(() => replaceFile(own, 'x', 0o644)).toThrow(`failed to write ${own}: it is a directory`);
     expect(() => makeFile(join(dir, 'none', 'x'), 'x', 0o600)).toThrow('its directory is not there');
+    // Where it can neither be made nor looked for.
+    const notThere = join(dir, 'x'.repeat(300));
+    expect(() => replaceFile(notThere, 'x', 0o644)).toThrow(`failed to write ${notThere}: ENAMETOOLONG`);
     expect(readdirSync(dir).filter((name) => name.includes('partial'))).toEqual([]);
   });
 });

@@ -112,6 +112,15 @@ function writeAside(
       cause,
     });
   } finally {
-    rmSync(aside, { force: true });
+    removeAside(aside);
+  }
+}
+
+// Where it could not be made it often cannot be looked for either, and why it could not is what is to be told.
+function removeAside(path: string): void {
+  try {
+    rmSync(path, { force: true });
+  } catch {
+    // Whoever makes a file there a minute later sweeps it.
   }
 }
