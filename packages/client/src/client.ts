@@ -199,6 +199,7 @@ export function connect(options: ConnectOptions): GateClient {
     connectForMs: options.connectTimeout ?? Math.min(30_000, reconnectForMs),
     giveUpAfterMs: reconnectForMs,
     isUnconnected: hasty.isUnconnected,
+    isConnected: hasty.isConnected,
     isAccepted: hasty.isAccepted,
     onRetry: (error: CscError, delayMs: number) => options.onReconnect?.(error, delayMs),
   };

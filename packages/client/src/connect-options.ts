@@ -80,7 +80,7 @@ export type ConnectOptions = {
   /**
    * Milliseconds that a gate is waited for which is away (a refused connection, a restart) or has no room (QUEUE_FULL,
    * RATE_LIMITED), until it answers a call or sends the first message of a stream. Absent: 30 seconds, or `reconnectForMs`
-   * where that is less; 0: one attempt.
+   * where that is less; 0: one attempt, which has 5 seconds to connect.
    */
   readonly connectTimeout?: number | undefined;
   /** Milliseconds that one attempt of a unary call may take. Absent: 30 seconds. */

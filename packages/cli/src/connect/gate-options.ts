@@ -87,7 +87,11 @@ export function addGateAddressOptions(command: Command): Command {
       'directory that csc ca join or csc pki init made, instead of --ca, --cert and --key',
     )
     .option('--as <name>', 'with --pki: which client to be')
-    .option('--wait <time>', 'for a gate that is away or has no room (default: 30s; 0: not)', parseDuration);
+    .option(
+      '--wait <time>',
+      'for a gate that is away, hangs or has no room (default: 30s; 0: 5s to connect, once)',
+      parseDuration,
+    );
 }
 
 /** Adds the options that every command with a gate has whose answers are held against receipts. */

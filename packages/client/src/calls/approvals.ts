@@ -65,7 +65,7 @@ async function* watchPending(
   reconnect: ReconnectOptions,
   { signal }: CallOptions,
 ): AsyncGenerator<ApprovalChange, void> {
-  const open = () => connection.stream(ApprovalsService.watch, {}, signal);
+  const open = (bounded?: AbortSignal) => connection.stream(ApprovalsService.watch, {}, bounded);
   for await (const { pending, over } of resuming(open, reconnect, signal))
     if (pending !== undefined) yield { pending, over };
 }

@@ -255,8 +255,8 @@ export async function* readAudit(
   const { principal = '', executorId = '', policyProfile = '', outcome = '', since, until } = rest;
   const filters = { principal, executorId, policyProfile, outcome, since, until };
   let from = fromSequence;
-  const open = () =>
-    connection.stream(FleetService.audit, { fromSequence: from, follow, ...filters }, signal, 'quietly');
+  const open = (bounded?: AbortSignal) =>
+    connection.stream(FleetService.audit, { fromSequence: from, follow, ...filters }, bounded, 'quietly');
   for await (const { record, lookedUpTo } of resuming(open, reconnect, signal)) {
     const isNew = record !== undefined && record.sequence >= from;
     from = Math.max(from, lookedUpTo + 1);

@@ -33,6 +33,8 @@ export interface Connection {
   ): AsyncGenerator<R, void>;
   /** True where the last attempt to reach the gate got no connection at all. */
   isUnconnected(): boolean;
+  /** True where there is a connection for the next call. */
+  isConnected(): boolean;
   /** The same one, for calls that belong there in the caller's trace. */
   within(place: CallerContext): Connection;
   /** True where the gate has answered within the last minute: it takes our certificate. */
@@ -85,6 +87,7 @@ export function createConnection(given: Route, timeoutMs: number): Connection {
     },
     isUnconnected: () =>
       client.getChannel().getConnectivityState(false) === connectivityState.TRANSIENT_FAILURE,
+    isConnected: () => client.getChannel().getConnectivityState(false) === connectivityState.READY,
     within: connect,
     isAccepted,
     close: () => client.close(),
@@ -153,7 +156,7 @@ async function callUnary<Q, R>(
     return value;
   } catch (error) {
     throwIfAborted(signal);
-    throw toCallError(error, route);
+    throw toCallError(signal?.reason ?? error, route);
   } finally {
     signal?.removeEventListener('abort', cancel);
   }
@@ -233,7 +236,7 @@ async function* callStream<Q, R>(
     throwIfAborted(signal);
   } catch (error) {
     throwIfAborted(signal);
-    throw opening.late() ?? toCallError(error, route);
+    throw opening.late() ?? toCallError(signal?.reason ?? error, route);
   } finally {
     signal?.removeEventListener('abort', cancel);
     opening.end();
@@ -283,18 +286,28 @@ function leave(call: ClientReadableStream<unknown>): void {
   call.once('status', () => clearTimeout(timer));
 }
 
+/** Why a call has been ended that still had no connection when the time for one was over. */
+export class NotConnectedError extends Error {
+  constructor(withinMs: number) {
+    super(`no connection was made within ${Math.ceil(withinMs / 100) / 10} s`);
+  }
+}
+
 /** Throws CANCELLED where the caller's signal has been aborted; its reason is the cause. */
 export function throwIfAborted(signal: AbortSignal | undefined): void {
-  if (signal?.aborted !== true) return;
+  if (signal?.aborted !== true || signal.reason instanceof NotConnectedError) return;
   throw new CscError('CANCELLED', 'the caller aborted the call', { cause: signal.reason });
 }
 
-// grpc-js says where it failed in a sentence of its own, and not what it was that it tried to reach.
 // What grpc-js puts before the error of whatever gives a call its token, of which it keeps the message alone.
 const noToken = 'Getting metadata from plugin failed with error: ';
 
+// grpc-js says where it failed in a sentence of its own, and not what it was that it tried to reach.
 function toCallError(error: unknown, { channel, explain }: Route): CscError {
-  const failure = fromServiceError(error);
+  const failure =
+    error instanceof NotConnectedError
+      ? new CscError('GATE_UNREACHABLE', error.message, { cause: error })
+      : fromServiceError(error);
   if (failure.message.startsWith(noToken))
     return new CscError('CONFIG_INVALID', failure.message.slice(noToken.length), { cause: failure.cause });
   if (!isCscError(failure, 'GATE_UNREACHABLE')) return failure;

@@ -1,16 +1,18 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { CscError, isCscError, rpcStatusOf } from '@csc-fleet/common/errors';
 import { isDropped } from '@csc-fleet/common/rpc';
-import { type Connection, throwIfAborted } from './connection.ts';
+import { type Connection, NotConnectedError, throwIfAborted } from './connection.ts';
 
 /** How long and how patiently a call is made again. */
 export interface ReconnectOptions {
-  /** Milliseconds for the first message of a stream, or for the answer to a call. 0: one attempt. */
+  /** Milliseconds for the first message of a stream, or for the answer to a call. 0: one attempt, which has 5 s to connect. */
   readonly connectForMs: number;
   /** Milliseconds without a message, after the first, after which the client gives up. 0: never reconnects. */
   readonly giveUpAfterMs: number;
   /** True where no connection could be made at all. */
   isUnconnected(): boolean;
+  /** True where there is a connection: what takes long then is not the way to the gate. */
+  isConnected(): boolean;
   /** True where the gate has answered lately: it takes our certificate. */
   isAccepted(): boolean;
   /** Called before each wait, for progress displays. */
@@ -43,17 +45,19 @@ export function endedEarly(): CscError {
 
 /**
  * Does `attempt` again after a transient error, with exponential backoff, until it succeeds or fails for good.
- * @param attempt calls `arrived` for every message, and goes on from where the attempt before it stopped
+ * @param attempt calls `arrived` for every message, and goes on from where the attempt before it stopped; its calls are
+ * ended by the signal that it is given
  */
 export async function retrying<T>(
-  attempt: (arrived: () => void) => Promise<T>,
+  attempt: (arrived: () => void, signal: AbortSignal | undefined) => Promise<T>,
   options: ReconnectOptions,
   signal: AbortSignal | undefined,
 ): Promise<T> {
   const backoff = createBackoff(options, signal);
   for (;;) {
+    using bounded = backoff.begin();
     try {
-      return await attempt(backoff.arrived);
+      return await attempt(backoff.arrived, bounded.signal);
     } catch (error) {
       await backoff.wait(error);
     }
@@ -62,14 +66,15 @@ export async function retrying<T>(
 
 /** The same for a stream: yields what each `open` yields, until one ends by itself. */
 export async function* resuming<T>(
-  open: () => AsyncIterable<T>,
+  open: (signal: AbortSignal | undefined) => AsyncIterable<T>,
   options: ReconnectOptions,
   signal: AbortSignal | undefined,
 ): AsyncGenerator<T, void> {
   const backoff = createBackoff(options, signal);
   for (;;) {
+    using bounded = backoff.begin();
     try {
-      for await (const item of open()) {
+      for await (const item of open(bounded.signal)) {
         backoff.arrived();
         yield item;
       }
@@ -86,15 +91,26 @@ export function patient(connection: Connection, options: ReconnectOptions): Conn
     ...connection,
     within: (place) => patient(connection.within(place), options),
     unary: (method, request, signal) =>
-      retrying(() => connection.unary(method, request, signal), options, signal),
+      retrying((_arrived, bounded) => connection.unary(method, request, bounded), options, signal),
   };
 }
 
+/** What ends an attempt's calls: the caller's signal, or the end of its time to connect. */
+interface Bounded extends Disposable {
+  readonly signal: AbortSignal | undefined;
+}
+
 interface Backoff {
+  begin(): Bounded;
   arrived(): void;
   /** Waits before the next attempt; throws `error` where another one is of no use or the time is up. */
   wait(error: unknown): Promise<void>;
 }
+
+// An attempt alone, of which no time was said. What answers at all does so in less, also from the other side of the world.
+const onceMs = 5_000;
+// The last attempt begins when the time is over.
+const leastMs = 1_000;
 
 function createBackoff(options: ReconnectOptions, signal: AbortSignal | undefined): Backoff {
   let attempts = 0;
@@ -108,9 +124,18 @@ function createBackoff(options: ReconnectOptions, signal: AbortSignal | undefine
     options.isUnconnected() &&
     !comesBack.test(error.message) &&
     !(isDropped(error) && (options.isAccepted() || attempts < mostDrops));
+  // Of what does not answer, and of a refused connection before that, the second says more.
+  let last: CscError | undefined;
   return {
+    begin: () => {
+      if (options.isConnected()) return { signal, [Symbol.dispose]: () => {} };
+      const left = leftMs();
+      const withinMs = attempts > 0 ? Math.max(leastMs, left) : left > 0 ? left : onceMs;
+      return boundConnecting(withinMs, options, signal);
+    },
     arrived: () => {
       attempts = 0;
+      last = undefined;
       anyArrived = true;
       since = performance.now();
     },
@@ -118,8 +143,11 @@ function createBackoff(options: ReconnectOptions, signal: AbortSignal | undefine
       if (!isCscError(error) || !isTransient(error) || isHopeless(error)) throw error;
       const left = leftMs();
       const told = error.retryAfterMs;
+      // That took all the time that there was.
+      if (error.cause instanceof NotConnectedError) throw last ?? error;
       // Told to come later than there is time for: it would be told the same again.
       if (left <= 0 || (told !== undefined && told > left)) throw error;
+      last = error;
       const delay = told ?? Math.min(left, jittered(Math.min(longestDelayMs, firstDelayMs * 2 ** attempts)));
       attempts++;
       options.onRetry?.(error, delay);
@@ -127,6 +155,21 @@ function createBackoff(options: ReconnectOptions, signal: AbortSignal | undefine
         throwIfAborted(signal),
       );
     },
+  };
+}
+
+function boundConnecting(
+  withinMs: number,
+  options: Pick<ReconnectOptions, 'isConnected'>,
+  signal: AbortSignal | undefined,
+): Bounded {
+  const late = new AbortController();
+  const timer = setTimeout(() => {
+    if (!options.isConnected()) late.abort(new NotConnectedError(withinMs));
+  }, withinMs);
+  return {
+    signal: signal === undefined ? late.signal : AbortSignal.any([signal, late.signal]),
+    [Symbol.dispose]: () => clearTimeout(timer),
   };
 }
 

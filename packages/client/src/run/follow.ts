@@ -33,7 +33,7 @@ export async function followToEnd(
   request: RunRequest | undefined,
 ): Promise<void> {
   await retrying(
-    (arrived) => attempt(context, receiver, request, arrived),
+    (arrived, signal) => attempt({ ...context, signal }, receiver, request, arrived),
     context.reconnect,
     context.signal,
   );

@@ -1,3 +1,5 @@
+import { once } from 'node:events';
+import { type AddressInfo, createServer, type Socket } from 'node:net';
 import { type CommandContract, contractSha256 } from '@csc-fleet/common/contract';
 import { createKeyRing, createSigner, generateKeyPair } from '@csc-fleet/common/crypto';
 import { CscError, isCscError } from '@csc-fleet/common/errors';
@@ -184,7 +186,8 @@ describe('run', () => {
       if (dropped <= 6) throw new CscError('GATE_UNREACHABLE', message, { retryAfterMs: 1 });
     };
     const times = { connectForMs: 10_000, giveUpAfterMs: 10_000 };
-    const options = { ...times, isUnconnected: () => true, isAccepted: () => isAccepted };
+    const state = { isUnconnected: () => true, isConnected: () => true };
+    const options = { ...times, ...state, isAccepted: () => isAccepted };
     const end = await retrying(attempt, options, undefined).catch((error: unknown) => error);
     expect([dropped, isCscError(end)]).toEqual(drops === 6 ? [7, false] : [5, true]);
   });
@@ -255,6 +258,60 @@ describe('run', () => {
     const result = await client.run(contract);
     expect(result.execution.state).toBe(ExecutionState.AWAITING_APPROVAL);
     expect(result.receipt).toBeUndefined();
+  });
+});
+
+describe('a gate that takes connections and says nothing, as one that is stopped', () => {
+  const silence = async (port = 0): Promise<number> => {
+    const server = createServer((socket) => void open.add(socket));
+    const open = new Set<Socket>();
+    server.listen(port, '127.0.0.1');
+    await once(server, 'listening');
+    onTestFinished(() => {
+      for (const socket of open) socket.destroy();
+      server.close();
+    });
+    return (server.address() as AddressInfo).port;
+  };
+  const dial = async (port: number, options: Partial<ConnectOptions>): Promise<GateClient> => {
+    const { gate } = await start();
+    const client = connect({ ...gate.connectOptions, ...options, address: `localhost:${port}` });
+    onTestFinished(() => client.close());
+    return client;
+  };
+  const first = async (items: AsyncGenerator<unknown>) => void (await items.next());
+  const silent = (withinSec: number) =>
+    expect.objectContaining({
+      code: 'GATE_UNREACHABLE',
+      message: expect.stringContaining(`cannot be reached: no connection was made within ${withinSec} s`),
+    });
+
+  it.each<[string, (client: GateClient) => Promise<unknown>]>([
+    ['a call', (client) => client.profiles()],
+    ['a run', (client) => client.run(contract)],
+    ['the events of an execution', (client) => first(client.watch('execution-1'))],
+    ['output', (client) => first(client.readOutput('execution-1'))],
+    ['what waits for approval', (client) => first(client.approvals.watch())],
+  ])('is waited for no longer than the time that was given: %s', async (_, ask) => {
+    const client = await dial(await silence(), { connectTimeout: 300 });
+    await expect(ask(client)).rejects.toEqual(silent(0.3));
+  });
+
+  it('has a few seconds where it is tried once', { timeout: 15_000 }, async () => {
+    const client = await dial(await silence(), { connectTimeout: 0 });
+    await expect(client.profiles()).rejects.toEqual(silent(5));
+  });
+
+  it('has what is left of the time after connections that were refused, of which the error tells', async () => {
+    const port = await freePort();
+    let listening: Promise<unknown> | undefined;
+    const onReconnect = () => {
+      listening ??= silence(port);
+    };
+    const client = await dial(port, { connectTimeout: 1_000, onReconnect });
+    const refused = expect.objectContaining({ message: expect.stringContaining('ECONNREFUSED') });
+    await expect(client.profiles()).rejects.toEqual(refused);
+    await listening;
   });
 });
 

@@ -30,7 +30,7 @@ export async function* watch(
   options: WatchOptions = {},
 ): AsyncGenerator<ExecutionEvent, void> {
   let next = options.fromSequence ?? 1;
-  const open = () => watchOnce(connection, executionId, next, options.signal);
+  const open = (signal?: AbortSignal) => watchOnce(connection, executionId, next, signal);
   for await (const event of resuming(open, reconnect, options.signal)) {
     if (event.sequence < next) continue;
     next = event.sequence + 1;
@@ -198,11 +198,11 @@ async function* readThrough(
   const opener = new OutputOpener({ keys, isExpected: false });
   const progress = createProgress(1, options.from, options.offset);
   const begun = performance.now();
-  const open = () => {
+  const open = (signal?: AbortSignal) => {
     const { sinceAgeMs } = options;
     const aged = sinceAgeMs === undefined ? undefined : sinceAgeMs + performance.now() - begun;
     const from = progress.positions();
-    return readOutputOnce(connection, executionId, { ...options, from, sinceAgeMs: aged });
+    return readOutputOnce(connection, executionId, { ...options, from, sinceAgeMs: aged, signal });
   };
   for await (const item of resuming(open, reconnect, options.signal)) {
     // A gate that is older does not look at it.
