@@ -277,7 +277,7 @@ async function serve(
   const takeAway = installLastHandler({
     log: (fields, message) => log.error(fields, message),
     stop() {
-      executor.cancelAll(0);
+      executor.endAll('fault', 0);
       return executor.drain();
     },
   });
@@ -319,7 +319,7 @@ const deliveryMs = 5000;
 async function stopped(executor: Executor, log: Log): Promise<void> {
   await nextSignal();
   log.info({}, 'draining: what runs may end; a second signal ends it');
-  const again = nextSignal().then(() => executor.cancelAll(0));
+  const again = nextSignal().then(() => executor.endAll('stopped', 0));
   await Promise.race([executor.drain(), again.then(() => executor.drain())]);
   let timer: NodeJS.Timeout | undefined;
   const late = new Promise<void>((resolve) => {

@@ -175,7 +175,7 @@ export async function openWorkbench(options: WorkbenchOptions = {}): Promise<Wor
       gate.connect(bench.executor);
     },
     async close() {
-      bench.executor.cancelAll(0);
+      bench.executor.endAll('cancelled', 0);
       disk?.makeRoom();
       await bench.executor.close();
       disk?.unmount();

@@ -32,12 +32,12 @@ export async function execute(
     throwIfAborted(options.signal);
     const submitted = await local.gate.methods.submit({ principal: localPrincipal, request: run.request });
     using _stop = onAbort(options.signal, () => endGently(local, submitted.executionId));
-    using _kill = onAbort(options.killSignal, () => executor.cancelAll(0));
+    using _kill = onAbort(options.killSignal, () => executor.endAll('cancelled', 0));
     const result = await Promise.race([followToReceipt(local, run, submitted), local.failed]);
     await executor.delivered();
     return result;
   } finally {
-    executor.cancelAll(0);
+    executor.endAll('cancelled', 0);
     await executor.close();
   }
 }

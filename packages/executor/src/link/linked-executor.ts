@@ -36,7 +36,7 @@ export interface Executor {
   /** Resolves once the gate has acknowledged every receipt. */
   delivered(): Promise<void>;
   /** Ends what runs: SIGTERM, and SIGKILL after `graceMs`. Each still gets its receipt. */
-  cancelAll(graceMs: number): void;
+  endAll(reason: 'cancelled' | 'stopped' | 'fault', graceMs: number): void;
   /** Ends what the owners no longer let run, where they say so; each still gets its receipt. */
   reconsider(word: OwnersWord): void;
   /** Drains, then gives everything back. Receipts that are not delivered are at the next start. */
@@ -214,11 +214,11 @@ export class LinkedExecutor implements Executor {
     return this.#parts.deliveries.empty();
   }
 
-  cancelAll(graceMs: number): void {
+  endAll(reason: 'cancelled' | 'stopped' | 'fault', graceMs: number): void {
     for (const run of this.#runs.values()) {
       // Nobody may be there any more to confirm it.
       run.confirm('void');
-      run.stop('cancelled', graceMs);
+      run.stop(reason, graceMs);
     }
   }
 

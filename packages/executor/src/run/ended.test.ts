@@ -109,7 +109,7 @@ describe('a run that is ended', () => {
     expect((await bench.run([{}])).receipt.status).toBe('success');
   });
 
-  it('drain waits for what runs; cancelAll ends it', async () => {
+  it('drain waits for what runs; endAll ends it, and its receipt says that its host was stopped', async () => {
     const executionId = await offerReady(stubborn);
     let drained = false;
     const draining = bench.executor.drain().then(() => {
@@ -121,8 +121,9 @@ describe('a run that is ended', () => {
     const late = bench.offer([{}]);
     expect((await bench.gate.next('refused', late)).reason).toBe('DRAINING');
     expect(drained).toBe(false);
-    bench.executor.cancelAll(0);
+    bench.executor.endAll('stopped', 0);
     await draining;
-    expect((await bench.gate.receipt(executionId)).ended).toBe('cancelled');
+    const error = expect.stringContaining('its host was stopped');
+    expect(await bench.gate.receipt(executionId)).toMatchObject({ ended: 'cancelled', error });
   });
 });

@@ -5,8 +5,11 @@ import type { TraceContext } from '@csc-fleet/common/tracing';
 import type { LaunchedProcess } from '@csc-fleet/sandbox/launch';
 import type { TerminalInput } from '../terminal/index.ts';
 
-/** Why a run is ended from outside of its commands. `fault`: the executor itself failed at it. `revoked`: by the owners. */
-export type StopReason = 'cancelled' | 'output_limit' | 'fault' | 'revoked';
+/**
+ * Why a run is ended from outside of its commands. `stopped`: whoever looks after its host stops the executor. `fault`: the
+ * executor itself failed at it. `revoked`: by the owners.
+ */
+export type StopReason = 'cancelled' | 'stopped' | 'output_limit' | 'fault' | 'revoked';
 
 /** One execution that is under way, as those see it that may have to end it. */
 export class LiveRun {

@@ -212,6 +212,7 @@ const causes: Readonly<Record<Forced, Cause>> = {
     error: () => 'its terminal was lost, as the process of this host that had it ended; it was ended, too',
   },
   cancelled: { ended: 'cancelled', error: () => 'it was cancelled' },
+  stopped: { ended: 'cancelled', error: () => 'nobody cancelled it: its host was stopped, which ended it' },
   fault: { ended: 'cancelled', error: () => 'the executor itself failed at it, and ended it' },
   revoked: {
     ended: 'cancelled',
