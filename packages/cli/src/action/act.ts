@@ -52,7 +52,7 @@ const advice: Readonly<Partial<Record<CscError['code'], string>>> = {
   CREDENTIALS_INVALID:
     'get a client certificate of this gate’s CA (csc ca token where that is a csc ca, else csc pki issue)',
   NOT_PERMITTED:
-    'change what the message names, or ask the owners for it: their bindings.yaml says which profiles and secrets are yours (csc profiles)',
+    'change what the message names: in the contract, or in the policy where that is yours; in a fleet ask the owners, whose bindings.yaml says which profiles and secrets are yours (csc profiles)',
   SUBMISSION_INVALID:
     'change what the message names; where that is a key, csc login prints what the owners must have added to bindings.yaml',
   IDEMPOTENCY_CONFLICT: 'use another --idempotency-key for another contract',
@@ -89,7 +89,7 @@ const adviceByOpening: readonly (readonly [opening: string, advice: string])[] =
   [openings.notAsked, askForGroup],
   [
     openings.submissionMissing,
-    'leave --unsigned out; csc login prints what the owners must have added to bindings.yaml',
+    'sign it: csc login makes your key and prints what the owners must have added to bindings.yaml; with a key, leave --unsigned out',
   ],
   [
     openings.sealedTo,

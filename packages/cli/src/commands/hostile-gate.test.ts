@@ -54,6 +54,14 @@ it('names the clients that there are where --as names none of them', async () =>
   });
 });
 
+it.each([
+  ['is not there', join(pki, 'nopki')],
+  ['is no directory', join(pki, 'ca.pem')],
+])('says of a --pki that %s that it is none', async (why, named) => {
+  const { stderr } = await csc(['list', '--gate', '127.0.0.1:1', '--pki', named, '--as', 'alice']);
+  expect(stderr).toBe(`ERROR — --pki: the directory ${named} ${why}\n`);
+});
+
 describe('csc against a hostile gate', () => {
   it('status shows what an executor is said to be in one line each, with nothing that speaks to a terminal', async () => {
     const { call } = prepare();

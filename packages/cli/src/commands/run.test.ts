@@ -226,6 +226,17 @@ describe('csc run, hardened', () => {
     expect(stderr).toContain('chmod 600');
   });
 
+  it('says of a public key that it is one, and not that it is to be hidden', async () => {
+    const { scratch, contractOf, run } = prepare();
+    const key = scratch.write('me.pub', pair.publicPem);
+    chmodSync(key, 0o644);
+    const { code, stderr } = await run(contractOf('true'), ['--sign', '--signing-key', key, '--key-id', 'k']);
+    expect({ code, stderr }).toEqual({
+      code: 1,
+      stderr: `ERROR — ${key} was refused\n  is a public key: name the private one\n`,
+    });
+  });
+
   it.each([
     ['hardened without --sign', ['--mode', 'hardened']],
     ['--sign without a key', ['--sign']],

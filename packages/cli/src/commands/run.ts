@@ -31,9 +31,9 @@ Exit codes: 0 it worked, 1 denied or failed (the receipt says how), 2 an approva
 
 Examples:
   $ csc run contract.json policy.yaml
-  $ csc keygen build-1
-  $ csc run contract.json policy.yaml --mode hardened --sign --signing-key build-1.key --key-id build-1
-  $ csc verify-receipt out/receipt.json --public-key build-1.pub --key-id build-1
+  $ csc keygen build-1                                                             prints the key's ID
+  $ csc run contract.json policy.yaml --mode hardened --sign --signing-key build-1.key --key-id ID
+  $ csc verify-receipt out/receipt.json --public-key build-1.pub --key-id ID
   $ csc run contract.json policy.yaml --mode hardened --sign … --sandbox-debug      what bwrap would be told
 `;
 

@@ -1,4 +1,4 @@
-import { existsSync, readdirSync } from 'node:fs';
+import { readdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { readConfig, resolvePem } from '@csc-fleet/common/config';
 import { CscError, type Fault } from '@csc-fleet/common/errors';
@@ -264,11 +264,9 @@ function fromPki({ pki, as }: SourceOptions): Source {
   return { ca: file('ca.pem'), cert: file(`client-${as}.pem`), key: file(`client-${as}.key`) };
 }
 
-// A directory that cannot be read, or holds no client, is told of when its files are read.
+// A directory that holds no client is told of when its files are read.
 function refuseStranger(pki: string, as: string): void {
-  const clients = existsSync(pki)
-    ? readdirSync(pki).flatMap((name) => /^client-(.+)\.pem$/.exec(name)?.[1] ?? [])
-    : [];
+  const clients = namesIn(pki).flatMap((name) => /^client-(.+)\.pem$/.exec(name)?.[1] ?? []);
   if (clients.length === 0 || clients.includes(as)) return;
   const there = clients.sort().slice(0, mostNamed).join(', ');
   const more = clients.length > mostNamed ? `, and ${clients.length - mostNamed} more` : '';
@@ -279,6 +277,17 @@ function refuseStranger(pki: string, as: string): void {
 }
 
 const mostNamed = 10;
+
+function namesIn(pki: string): string[] {
+  try {
+    return readdirSync(pki);
+  } catch (cause) {
+    // Whoever may not list it may be let read their own files in it.
+    if (cause instanceof Error && 'code' in cause && cause.code === 'EACCES') return [];
+    const why = statSync(pki, { throwIfNoEntry: false }) === undefined ? 'is not there' : 'is no directory';
+    throw new CscError('FILE_UNREADABLE', `--pki: the directory ${pki} ${why}`, { cause });
+  }
+}
 
 function fromFile(file: string | undefined): Source {
   if (file === undefined) return {};

@@ -51,11 +51,9 @@ export async function readSigning(options: SigningOptions): Promise<Seal> {
   const bytes = isText
     ? readPem(signingKey, '--signing-key', maxKeyBytes).bytes
     : await readInput(signingKey, maxKeyBytes);
+  const seed = orThrow(parsePrivateKey(bytes), 'KEY_INVALID', isText ? '--signing-key' : signingKey);
   if (!isText) warnOfOpenKey(signingKey);
-  return {
-    signer: createSigner(orThrow(parsePrivateKey(bytes), 'KEY_INVALID', signingKey), keyId),
-    keepSignature: true,
-  };
+  return { signer: createSigner(seed, keyId), keepSignature: true };
 }
 
 // The reference reads such a key without a word; its users' scripts must go on working.

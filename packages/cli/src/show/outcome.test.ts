@@ -113,7 +113,7 @@ describe('an outcome in words', () => {
   });
 
   it.each([
-    ['SUBMISSION_INVALID: the submission was refused: none came', '--unsigned out; csc login prints'],
+    ['SUBMISSION_INVALID: the submission was refused: none came', 'sign it: csc login makes your key'],
     ['SUBMISSION_INVALID: bindings.yaml names no submission key', 'change what .* names; .*csc login'],
     [
       'SUBMISSION_INVALID: the token was refused: it names no issuer',
@@ -124,7 +124,7 @@ describe('an outcome in words', () => {
       'CREDENTIALS_INVALID: it is not the CA that the token is of that answers at g:1',
       'give --ca the address',
     ],
-    ['NOT_PERMITTED: no profile nope', 'change what the message names'],
+    ['NOT_PERMITTED: no profile nope', 'in the policy where that is yours; in a fleet .*bindings.yaml'],
     ['SUBMISSION_REPLAYED: it was used', 'csc list.* submit again'],
     ['the owners have frozen the fleet', 'ask the owners of the fleet'],
   ])('says what to do about a refusal: %s', (error, advice) => {

@@ -42,6 +42,16 @@ describe('key files', () => {
     },
   );
 
+  it('are not to be hidden where they hold a public key: that is said to be one', () => {
+    const path = write('public', pair.publicPem, 0o644);
+    expect(() => readPrivateKey(path)).toThrowError(
+      expect.objectContaining({
+        code: 'KEY_INVALID',
+        message: `${path} was refused:\n  is a public key: name the private one`,
+      }),
+    );
+  });
+
   it('are refused where they hold no key', () => {
     for (const read of [
       () => readPrivateKey(write('x', 'x')),

@@ -41,11 +41,11 @@ export function makeKeyFile(path: string): void {
 /** The 32-byte seed of a private key, PEM or the path of a key file; throws as readSigner does. */
 export function readPrivateKey(source: PemSource): Uint8Array {
   const { bytes, origin, permissions = 0 } = readPem(source, 'the private key', maxKeyBytes);
-  if ((permissions & 0o077) !== 0) {
-    const message = `${origin} may be read by others than its owner: run chmod 600 ${origin}`;
-    throw new CscError('KEY_INVALID', message);
-  }
-  return orThrow(parsePrivateKey(bytes), 'KEY_INVALID', origin);
+  // What is no private key, as a public one named by mistake, may be read by everyone.
+  const seed = orThrow(parsePrivateKey(bytes), 'KEY_INVALID', origin);
+  if ((permissions & 0o077) === 0) return seed;
+  const message = `${origin} may be read by others than its owner: run chmod 600 ${origin}`;
+  throw new CscError('KEY_INVALID', message);
 }
 
 /** The 32 bytes of a public key, PEM or the path of a key file. Throws FILE_UNREADABLE or KEY_INVALID. */

@@ -13,6 +13,7 @@ export function parsePrivateKey(bytes: Uint8Array): Parsed<Uint8Array> {
   if (pem.includes('-----BEGIN ENCRYPTED PRIVATE KEY-----')) {
     return faulty('is encrypted: decrypt it first, for example with openssl pkey');
   }
+  if (pem.includes('-----BEGIN PUBLIC KEY-----')) return faulty('is a public key: name the private one');
   if (!pem.includes('-----BEGIN PRIVATE KEY-----')) {
     return faulty('must be a seed of 32 bytes, a seed and public key of 64 bytes, or PKCS#8 PEM');
   }

@@ -146,6 +146,20 @@ describe('probeCgroups', () => {
   });
 });
 
+// A plain user may make none.
+it.runIf(process.getuid?.() === 0)('says once what to do where none can be made, whoever asks', () => {
+  const cure = /accept_rlimits_only: true in an executor’s config, csc run --accept-rlimits-only/;
+  process.seteuid?.(65_534);
+  try {
+    const [check] = probeCgroups();
+    expect(check).toMatchObject({ ok: false, remedy: expect.stringMatching(cure) });
+    expect(check?.detail).not.toMatch(cure);
+    expect(() => openCgroups({ reserve: { memory_bytes: 0, cpu_millis: 0 } })).toThrow(cure);
+  } finally {
+    process.seteuid?.(0);
+  }
+});
+
 describe('toReason', () => {
   it.each(['EACCES', 'EPERM', 'EROFS', 'EBUSY', 'ENOENT'])('says where %s was met', (code) => {
     const error = Object.assign(new Error(code), { code, path: '/sys/fs/cgroup/x/cgroup.subtree_control' });

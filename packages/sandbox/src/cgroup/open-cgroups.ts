@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { CscError } from '@csc-fleet/common/errors';
+import { CscError, isCscError } from '@csc-fleet/common/errors';
 import { type Check, failed, passed } from '../host/index.ts';
 import { below, type GroupDirectories, makeGroup, openGroup, type RunGroup, removeNow } from './group.ts';
 import type { CgroupMechanism, Hierarchies } from './hierarchy.ts';
@@ -26,10 +26,19 @@ export interface Cgroups {
 }
 
 const remedy =
-  'start the executor as root, or as a systemd service with Delegate=cpu memory pids; in a container, make /sys/fs/cgroup writable; or set accept_rlimits_only: true to do without';
+  'start csc as root, or the executor as a systemd service with Delegate=cpu memory pids; in a container, make /sys/fs/cgroup writable; or do without: accept_rlimits_only: true in an executor’s config, csc run --accept-rlimits-only';
 
 /** Opens a common group of all jobs of this process. Throws SANDBOX_UNAVAILABLE with what to do. */
-export function openCgroups({ reserve }: { readonly reserve: Reserve }): Cgroups {
+export function openCgroups(options: { readonly reserve: Reserve }): Cgroups {
+  try {
+    return open(options);
+  } catch (error) {
+    if (!isCscError(error, 'SANDBOX_UNAVAILABLE')) throw error;
+    throw unavailable(`${error.message}; ${remedy}`, error.cause);
+  }
+}
+
+function open({ reserve }: { readonly reserve: Reserve }): Cgroups {
   const hierarchies = findOwn();
   if (hierarchies === undefined)
     throw unavailable('this host has no cgroups with memory, pids and cpu controllers');
@@ -66,7 +75,7 @@ function isGone(error: unknown): boolean {
 /** Whether jobs can be put into cgroups here: really makes one. */
 export function probeCgroups(): Check[] {
   try {
-    const cgroups = openCgroups({ reserve: { memory_bytes: 0, cpu_millis: 0 } });
+    const cgroups = open({ reserve: { memory_bytes: 0, cpu_millis: 0 } });
     try {
       const limits = { memory_bytes: 64 * 1024 * 1024, processes: 8, cpu_millis: leastCpuMillis };
       void cgroups.create(limits).remove();
@@ -120,5 +129,5 @@ export function toReason(error: unknown): string {
 }
 
 function unavailable(what: string, cause?: unknown): CscError {
-  return new CscError('SANDBOX_UNAVAILABLE', `${what}; ${remedy}`, { cause });
+  return new CscError('SANDBOX_UNAVAILABLE', what, { cause });
 }

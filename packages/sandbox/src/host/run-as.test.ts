@@ -35,6 +35,9 @@ describe('one user for all runs', () => {
   it('runs jobs as the executor itself where that is not root', () => {
     expect(resolveJobUser(undefined, builder, [jobs])).toEqual(builder);
     expect(resolveJobUser('builder', builder, [builder])).toEqual(builder);
+    const process = { uid: 990, gid: 990 };
+    expect(resolveJobUser(undefined, process, [jobs, builder])).toEqual(builder);
+    expect(resolveJobUser(undefined, process, [jobs])).toEqual(process);
     expect(() => resolveJobUser('csc-job', builder, [jobs])).toThrow(refused);
   });
 });

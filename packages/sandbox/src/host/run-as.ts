@@ -107,7 +107,10 @@ export function findProxyUser(
 function resolveOne(runAs: Exclude<RunAs, RunAsPool> | undefined, own: JobUser, users: readonly JobUser[]) {
   const wanted = runAs === undefined || isAuto(runAs) ? undefined : findUser(runAs, users);
   if (own.uid === 0) return wanted ?? users.find(({ name }) => name === defaultAccount) ?? nobody;
-  if (wanted === undefined || wanted.uid === own.uid) return own;
+  if (wanted === undefined || wanted.uid === own.uid) {
+    const name = own.name ?? users.find(({ uid }) => uid === own.uid)?.name;
+    return name === undefined ? own : { ...own, name };
+  }
   throw unavailable(
     `jobs cannot run as uid ${wanted.uid}: the executor is not root; start it as that user instead`,
   );

@@ -195,7 +195,7 @@ function add(path: string, search: Search): void {
   if (search.matches.size <= maxGlobMatches) return;
   throw new CscError(
     'NOT_PERMITTED',
-    `${search.pattern} matches more than ${maxGlobMatches} paths; declare the directory as a tree (…/**) instead`,
+    `${search.pattern} matches more than ${maxGlobMatches} paths; narrow it, or declare the directory as a tree (…/**) where all of it may be shown`,
   );
 }
 

@@ -11,6 +11,7 @@ import {
   readLink,
   showPath,
 } from '../host/index.ts';
+import { maxGlobMatches } from './glob.ts';
 import { type HiddenPlaces, hiddenIn, isSurelyOpen } from './hidden-places.ts';
 import { closeFor, noteLeftOut, type OpenScope, openFor, type Resolution } from './scopes.ts';
 
@@ -148,7 +149,7 @@ function tooManyEntries({ hidden }: Arrangement, source: string, [first]: readon
   const secret = [...hidden.leftOut].find((path) => isWithin(path, source));
   const message =
     secret !== undefined
-      ? `read path ${shown} can only be shown without ${showPath(secret)}, which csc keeps to itself, and has ${most}; declare the entries that are needed, move that into a directory of its own, or make that directory where it is not there yet`
+      ? `read path ${shown} can only be shown without ${showPath(secret)}, which csc keeps to itself, and has ${most}; move that into a directory of its own, or make that directory where it is not there yet; or declare the entries that are needed, by their names or by patterns of no more than ${maxGlobMatches} matches each`
       : `read path ${shown} holds write path ${showPath(first?.source ?? '')} and ${most}, which another job can change right now; declare the entries that are needed, make ${shown} writable by root only, or wait for that job`;
   return new CscError('NOT_PERMITTED', message);
 }

@@ -259,6 +259,13 @@ describe('what a scope may be', () => {
     expect(() => resolveScopes(read, own)).toThrow(
       refusal('NOT_PERMITTED', `without ${tree.path}/home/.local,`),
     );
+    // Neither of the two ways to declare a directory is told of as the way around the other.
+    expect(() => resolveScopes(read, own)).toThrow(
+      /; move that into a directory of its own, .*no more than 256/,
+    );
+    expect(() => resolveScopes(toScopeRequest({ read: ['home/f*'] }), own)).toThrow(
+      /; narrow it, or .* where all of it may be shown/,
+    );
     tree.directory('home/.local');
     open.push(resolveScopes(read, own));
   });
