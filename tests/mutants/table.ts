@@ -1726,6 +1726,14 @@ const host: readonly Mutant[] = [
     red: 'cannot use a certificate for another key',
   },
   {
+    name: 'a-certificate-outdoes-a-revoked-pin',
+    file: `${common}/crypto/key-ring.ts`,
+    before: 'createKeyRing([revokedAt === undefined ? certified : { ...certified, revokedAt }])',
+    after: 'createKeyRing([certified])',
+    tests: hostileGate,
+    red: 'cannot use a certificate of a key that is pinned as revoked',
+  },
+  {
     name: 'gate-names-keys-beside-the-ca',
     file: `${client}/verify/keys.ts`,
     before: 'const others = pinned === undefined ? keysOfGates(connection) : pinnedKeys(pinned, connection);',

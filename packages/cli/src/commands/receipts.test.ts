@@ -107,6 +107,12 @@ describe('the receipts that a host has kept', () => {
     await createDevelopmentPki(other, { executors: ['executor-1'] });
     const strange = await verify(uncertified, ['--fleet-ca', join(other, 'ca.pem'), ...pinned]);
     expect(strange.kinds).toEqual(Array(3).fill('certificate'));
+    // Nor does a certificate for what the keys say is revoked, whatever id it goes by there.
+    const revoked = join(scratch, 'revoked.json');
+    const { publicKey } = signer;
+    writeFileSync(revoked, toKeyRingJson([{ keyId: 'lost', publicKey, owner, revokedAt: new Date() }]));
+    const { code, messages } = await verify(() => undefined, [...ca, '--keys', revoked]);
+    expect([code, messages]).toEqual([1, Array(4).fill(expect.stringContaining('revoked'))]);
     const one = join(scratch, 'one.json');
     const [epoch = ''] = readdirSync(exported);
     copyFileSync(join(exported, epoch, receiptFile(1)), one);

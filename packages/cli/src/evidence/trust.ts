@@ -1,4 +1,5 @@
 import {
+  createCertifiedRing,
   createKeyRing,
   type KeyEntry,
   type KeyRing,
@@ -103,12 +104,12 @@ export function readGivenTrust(files: TrustFiles): RingFor {
   return ringBy(readTrustFiles(files));
 }
 
-/** Whose a key is, a receipt's certificates say where it brings some and there is a CA; else the keys do. */
+/** Whose a key is, a receipt's certificates say where it brings some and there is a CA; else the keys do. What these say is revoked is. */
 export function ringBy({ ca, keys }: Trust): RingFor {
   const pinned = createKeyRing(keys);
   return (texts) => {
     const certified = ca.length === 0 ? undefined : certifiedKey(texts, ca);
-    if (certified !== undefined) return createKeyRing([certified]);
+    if (certified !== undefined) return createCertifiedRing(certified, keys);
     if (keys.length > 0) return pinned;
     const message =
       'the receipt brings no certificate of the key that it is signed with: verify it with --keys';

@@ -439,6 +439,16 @@ describe('a hostile gate, before a client that pins the CA of receipt keys', () 
     expect(await refusal(run(v01, { fleetCa, receiptVersion: 'csc.receipt.v0.1' }))).toBe('KEY_UNKNOWN');
   });
 
+  it('cannot use a certificate of a key that is pinned as revoked, under whatever id', async () => {
+    const gate = await hostile(sealed(certified));
+    const { publicKey } = executor;
+    const pinned = (more: object) => createKeyRing([{ keyId: 'lost', publicKey, owner, ...more }]);
+    expect(await run(gate, { fleetCa, executorKeys: pinned({}) })).toMatchObject({ exitCode: 0 });
+    const again = await hostile(sealed(certified));
+    const executorKeys = pinned({ revokedAt: new Date() });
+    expect(await refusal(run(again, { fleetCa, executorKeys }))).toBe('KEY_REVOKED');
+  });
+
   it('cannot use a certificate for another key, of another executor, of another CA, for TLS, or that is over', async () => {
     const thief = createSigner(generateKeyPair().seed, executor.keyId);
     const other = mkdtempSync(join(tmpdir(), 'csc-fleet-ca-'));

@@ -1,4 +1,4 @@
-import { createKeyRing, type KeyEntry, type KeyRing } from '@csc-fleet/common/crypto';
+import { createCertifiedRing, createKeyRing, type KeyEntry, type KeyRing } from '@csc-fleet/common/crypto';
 import { CscError, quoteBriefly } from '@csc-fleet/common/errors';
 import {
   certifiedKey,
@@ -67,7 +67,7 @@ export function certifiedKeys(
       if (certified === undefined) return others.ringFor(texts, signal);
       // A CA may certify for several fleets: the executors of another one have nothing to say of what ran in this.
       if (trustDomain !== undefined) checkSignersDomain(certified.owner, [trustDomain]);
-      return createKeyRing([certified]);
+      return createCertifiedRing(certified, pinned?.entries() ?? []);
     },
   };
 }

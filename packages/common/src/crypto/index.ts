@@ -18,6 +18,7 @@ export {
   parsePublicKey,
 } from './key-format.ts';
 export {
+  createCertifiedRing,
   createKeyRing,
   createReloadableKeyRing,
   type KeyEntry,

@@ -34,6 +34,20 @@ export function createKeyRing(entries: readonly KeyEntry[]): KeyRing {
   return { find: (keyId) => byId.get(keyId), entries: () => all };
 }
 
+/**
+ * The KeyRing of one key that a certificate has proved. Whoever pins keys beside the CA may have revoked it there, which its
+ * certificate, as old as it is, cannot say.
+ */
+export function createCertifiedRing(certified: KeyEntry, pinned: readonly KeyEntry[]): KeyRing {
+  const isSame = ({ publicKey }: KeyEntry): boolean => isSameKey(publicKey, certified.publicKey);
+  const revokedAt = pinned.find((it) => it.revokedAt !== undefined && isSame(it))?.revokedAt;
+  return createKeyRing([revokedAt === undefined ? certified : { ...certified, revokedAt }]);
+}
+
+function isSameKey(one: Uint8Array, other: Uint8Array): boolean {
+  return one.length === other.length && one.every((byte, index) => byte === other[index]);
+}
+
 /** A KeyRing whose owner may put another in its place while it is in use. */
 export type ReloadableKeyRing = KeyRing & { replace(next: KeyRing): void };
 

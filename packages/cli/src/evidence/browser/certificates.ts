@@ -1,5 +1,5 @@
 import 'reflect-metadata';
-import { createKeyRing, type KeyRing } from '@csc-fleet/common/crypto';
+import { createCertifiedRing, type KeyEntry, type KeyRing } from '@csc-fleet/common/crypto';
 import {
   checkNames,
   checkTrustDomain,
@@ -25,11 +25,12 @@ export function parsePem(text: string): X509Certificate[] {
 
 /**
  * The key that a receipt is signed with, where certificates in it lead to the CA: what certifiedKey of common says with Node's
- * X.509, by Web Crypto. Undefined where it brings none. Throws RECEIPT_INVALID.
+ * X.509, by Web Crypto, in a ring as createCertifiedRing makes it. Undefined where it brings none. Throws RECEIPT_INVALID.
  */
 export async function certifiedRing(
   texts: ReceiptTexts,
   ca: readonly X509Certificate[],
+  pinned: readonly KeyEntry[] = [],
 ): Promise<KeyRing | undefined> {
   const listed = readListed(texts);
   if (listed === undefined) return undefined;
@@ -43,7 +44,7 @@ export async function certifiedRing(
   const key = readLeaf(leaf);
   for (const issuer of issuers) checkTrustDomain(uriNamesOf(issuer), key.owner);
   for (const issuer of issuers) checkNames(new Uint8Array(issuer.rawData), new Uint8Array(leaf.rawData));
-  return createKeyRing([{ keyId, ...key }]);
+  return createCertifiedRing({ keyId, ...key }, pinned);
 }
 
 function uriNamesOf(certificate: X509Certificate): string[] {

@@ -50,7 +50,8 @@ function readTrust(files: ReadonlyMap<string, Uint8Array>): Trust {
   const vkey = logVkey === undefined ? undefined : new TextDecoder().decode(logVkey).trim();
   return {
     logTrust: vkey === undefined ? undefined : toLogTrust({ vkey }),
-    ringFor: async (texts) => (ca.length === 0 ? undefined : await certifiedRing(texts, ca)) ?? pinned,
+    ringFor: async (texts) =>
+      (ca.length === 0 ? undefined : await certifiedRing(texts, ca, entries)) ?? pinned,
     said: [
       ...(vkey === undefined ? [] : [`log ${vkey}`]),
       ...ca.map((it) => `CA ${it.subject}, sha256:${sha256Hex(new Uint8Array(it.rawData))}`),
