@@ -4,6 +4,7 @@ import {
   logCodes,
   openings,
   reasons,
+  rpcStatusOf,
   showInvisible,
   withoutSecrets,
 } from '@csc-fleet/common/errors';
@@ -105,6 +106,11 @@ const adviceByOpening: readonly (readonly [opening: string, advice: string])[] =
   ],
 ];
 
+/** Whether it is the gate that is away, or the way to it: what is known of an execution then is as good as before. */
+export function isGateAway({ code }: CscError): boolean {
+  return code === 'GATE_UNREACHABLE' || rpcStatusOf(code) === 'UNAVAILABLE';
+}
+
 function adviceFor(code: string, message: string): string | undefined {
   const found = adviceByOpening.find(([opening]) => message.startsWith(opening));
   return found?.[1] ?? new Map(Object.entries(advice)).get(code);
@@ -130,13 +136,14 @@ export function adviceOn(refusal: string): string | undefined {
 /** An error as a JSON document: `error` is the text, `code` and `faults` are for programs. */
 export function errorDocument(error: unknown): object {
   if (!(error instanceof CscError)) return { error: messageOf(error), code: 'INTERNAL' };
-  const { code, faults, message, retryAfterMs, idempotencyKey } = error;
+  const { code, faults, message, retryAfterMs, idempotencyKey, executionId } = error;
   return {
     error: firstLine(message),
     code,
     ...(faults.length === 0 ? {} : { faults }),
     ...(retryAfterMs === undefined ? {} : { retry_after_ms: retryAfterMs }),
     ...(idempotencyKey === undefined ? {} : { idempotency_key: idempotencyKey }),
+    ...(executionId === undefined ? {} : { execution_id: executionId }),
   };
 }
 
@@ -158,7 +165,9 @@ export function describeError(error: unknown): string {
   }
   // A fault says itself what to do about its member.
   if (error.faults.length > 0) return [...lines, showInvisible(formatFaults(error.faults))].join('\n');
-  const hint = adviceFor(error.code, error.message);
+  // Of an execution that goes on, the message says how to come back to it.
+  const isLost = error.executionId !== undefined && isGateAway(error);
+  const hint = isLost ? undefined : adviceFor(error.code, error.message);
   if (hint !== undefined) lines.push(`What to do: ${hint}`);
   return lines.join('\n');
 }

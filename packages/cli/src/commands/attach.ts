@@ -8,6 +8,7 @@ import {
   addGateOptions,
   addTokenOptions,
   type GateOptions,
+  gateArguments,
   gateOptionsHelp,
 } from '../connect/gate-options.ts';
 import { identify } from '../connect/submitter.ts';
@@ -63,7 +64,13 @@ async function attach(named: string, options: GateOptions): Promise<number> {
       session[Symbol.dispose]();
       input?.close();
     });
-  const code = await present(presenter, { interrupts, receiptOut: undefined, run, back: 'attach' });
+  const code = await present(presenter, {
+    interrupts,
+    receiptOut: undefined,
+    run,
+    back: 'attach',
+    reach: gateArguments(options),
+  });
   claims.drop(executionId);
   return code;
 }

@@ -19,6 +19,7 @@ import {
   addGateOptions,
   addTokenOptions,
   type GateOptions,
+  gateArguments,
   gateOptionsHelp,
 } from '../connect/gate-options.ts';
 import { type ChosenSubmitter, chooseSubmitter, identify } from '../connect/submitter.ts';
@@ -115,7 +116,13 @@ export async function getExecution(named: string, options: GetCommandOptions): P
     using interrupts = leaveOnInterrupt(executionId, presenter.alert);
     const run = (handlers: RunHandlers) => client.follow(executionId, { handlers, waitForApproval: true });
     const hasEnded = async (id: string) => (await client.getExecution(id)).execution.endedAt !== undefined;
-    return await present(presenter, { interrupts, receiptOut: options.receiptOut, run, hasEnded });
+    return await present(presenter, {
+      interrupts,
+      receiptOut: options.receiptOut,
+      run,
+      hasEnded,
+      reach: gateArguments(options),
+    });
   }
   using client = connectGate(options, await identify(options));
   const executionId = await resolveExecution(client, named);

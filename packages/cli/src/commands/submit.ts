@@ -8,7 +8,7 @@ import { act } from '../action/act.ts';
 import { exitCodes } from '../action/exit-codes.ts';
 import { append, parseBytes, parseDuration } from '../action/options.ts';
 import { connectGate } from '../connect/connect-gate.ts';
-import { addGateOptions, addTokenOptions, gateOptionsHelp } from '../connect/gate-options.ts';
+import { addGateOptions, addTokenOptions, gateArguments, gateOptionsHelp } from '../connect/gate-options.ts';
 import { makeKeptSealKey, readSealKey } from '../connect/seal-keys.ts';
 import { type ChosenSubmitter, chooseIdentity, type SubmitterOptions } from '../connect/submitter.ts';
 import { tracedBy } from '../connect/traces.ts';
@@ -181,7 +181,13 @@ async function submitContract(file: string, options: SubmitCommandOptions): Prom
     wholeOutput: options.allowTruncated !== true,
     outputs: options.requireOutputs === true,
   };
-  return await present(presenter, { interrupts, receiptOut: options.receiptOut, run, wanted });
+  return await present(presenter, {
+    interrupts,
+    receiptOut: options.receiptOut,
+    run,
+    wanted,
+    reach: gateArguments(options),
+  });
 }
 
 // The terminal is the job's from its start to its end: Ctrl-C is typed, and asks for nothing.
@@ -224,6 +230,7 @@ async function submitOnTerminal(file: string, options: SubmitCommandOptions): Pr
     interrupts,
     receiptOut: options.receiptOut,
     back: 'attach',
+    reach: gateArguments(options),
     run: async (handlers) => {
       const outcome = await run(handlers).finally(() => session[Symbol.dispose]());
       claims.drop(outcome.executionId);

@@ -2,7 +2,7 @@ import { readdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { readConfig, resolvePem } from '@csc-fleet/common/config';
 import { CscError, type Fault } from '@csc-fleet/common/errors';
-import { readBoundedFile } from '@csc-fleet/common/files';
+import { isPemText, readBoundedFile } from '@csc-fleet/common/files';
 import { type Command, InvalidArgumentError } from 'commander';
 import * as z from 'zod';
 import { append, parseDuration } from '../action/options.ts';
@@ -134,6 +134,38 @@ export function addLogOptions(command: Command): Command {
     )
     .option('--witness-vkey <vkey>', 'key of a witness of that log, or a file; repeatable', append, [])
     .option('--witness-quorum <number>', 'how many of them must have cosigned (default: all)', parseQuorum);
+}
+
+/**
+ * These options again, as they were given: for another command on the same gate. A key that stood there itself, as PEM, is
+ * left out, as nothing shows one.
+ */
+export function gateArguments(options: GateOptions): string[] {
+  const { gate, ca, cert, key, config, pki, as, keys, fleetCa, ownersRoot, knownExecutors } = options;
+  const { logVkey, logOf, witnessVkey = [], witnessQuorum, oidc, oidcKey, sealKey } = options;
+  const given: readonly (readonly [flag: string, value: string | number | undefined])[] = [
+    ['--gate', gate],
+    ['--ca', ca],
+    ['--cert', cert],
+    ['--key', key],
+    ['--config', config],
+    ['--pki', pki],
+    ['--as', as],
+    ['--oidc', oidc],
+    ['--oidc-key', oidcKey],
+    ...keys.map((it) => ['--keys', it] as const),
+    ['--fleet-ca', fleetCa],
+    ['--owners-root', ownersRoot],
+    ['--known-executors', knownExecutors],
+    ['--log-vkey', logVkey],
+    ['--log-of', logOf],
+    ...witnessVkey.map((it) => ['--witness-vkey', it] as const),
+    ['--witness-quorum', witnessQuorum],
+    ['--seal-key', sealKey],
+  ];
+  return given.flatMap(([flag, value]) =>
+    value === undefined || isPemText(`${value}`) ? [] : [flag, `${value}`],
+  );
 }
 
 type Source = Readonly<Partial<Record<'gate' | 'ca' | 'cert' | 'key', string | undefined>>>;

@@ -1,8 +1,11 @@
 import type { RunHandlers } from '@csc-fleet/client';
+import { CscError, isCscError } from '@csc-fleet/common/errors';
+import { isGateAway } from '../action/act.ts';
 import { exitCodes } from '../action/exit-codes.ts';
 import { checkFileWritable, writeReceipt } from '../files/write-file.ts';
 import { isBrokenPipe } from '../terminal/streams.ts';
 import { plainLine } from '../terminal/text.ts';
+import { quoteArgument } from './contract.ts';
 import { exitCodeFor, type Outcome, type Wanted } from './outcome.ts';
 import type { Presenter } from './presenter.ts';
 
@@ -16,6 +19,8 @@ interface Presentation {
   readonly wanted?: Wanted;
   /** What takes it up again, once this process has left it. Default: csc get --follow. */
   readonly back?: Back;
+  /** The arguments that name the gate and its caller again, as `gateArguments` has them. */
+  readonly reach: readonly string[];
   /** Asks whether it has ended, where its events have not said so before nobody read its output any more. */
   readonly hasEnded?: (executionId: string) => Promise<boolean>;
 }
@@ -26,7 +31,7 @@ type Back = 'follow' | 'attach';
 /** Shows an execution to its end. Resolves to its exit code. */
 export async function present(
   presenter: Presenter,
-  { interrupts, receiptOut, run, wanted, back, hasEnded }: Presentation,
+  { interrupts, receiptOut, run, wanted, back, reach, hasEnded }: Presentation,
 ): Promise<number> {
   const { onEvent } = presenter.handlers;
   let executionId: string | undefined;
@@ -55,10 +60,32 @@ export async function present(
         isOver = (await hasEnded?.(executionId).catch(() => false)) ?? false;
       presenter.alert(isOver ? 'csc: left; it has ended' : describeLeft(executionId, back));
     }
-    throw error;
+    throw executionId === undefined || isOver ? error : sayThatItGoesOn(error, executionId, back, reach);
   } finally {
     presenter.stop();
   }
+}
+
+// What ended is the way to the gate: neither is the address wrong, nor is there anything to hand in again.
+function sayThatItGoesOn(
+  error: unknown,
+  executionId: string,
+  back: Back | undefined,
+  reach: readonly string[],
+): unknown {
+  if (!isCscError(error) || !isGateAway(error)) return error;
+  const { code, message, faults, cause, idempotencyKey, retryAfterMs } = error;
+  const again = [...takingUp(executionId, back), ...reach].map(quoteArgument).join(' ');
+  const comes = `execution ${plainLine(executionId)} goes on without this command: once the gate is there again, ${again} takes it up`;
+  return new CscError(code, `${message}; ${comes}`, {
+    ...{ cause, faults, executionId },
+    ...(idempotencyKey === undefined ? {} : { idempotencyKey }),
+    ...(retryAfterMs === undefined ? {} : { retryAfterMs }),
+  });
+}
+
+function takingUp(executionId: string, back: Back = 'follow'): string[] {
+  return back === 'attach' ? ['csc', 'attach', executionId] : ['csc', 'get', executionId, '--follow'];
 }
 
 /** What Ctrl-C does while an execution is followed. */
@@ -112,10 +139,10 @@ export function leave(executionId: string | undefined, alert: (text: string) => 
   process.exit(exitCodes.interrupted);
 }
 
-function describeLeft(executionId: string | undefined, back: Back = 'follow'): string {
+function describeLeft(executionId: string | undefined, back?: Back): string {
   if (executionId === undefined) return 'csc: left';
   const id = plainLine(executionId);
-  const again = back === 'attach' ? `csc attach ${id}` : `csc get ${id} --follow`;
+  const again = takingUp(id, back).join(' ');
   return `csc: left; it goes on; ${again} takes it up again, csc cancel ${id} ends it`;
 }
 
@@ -127,7 +154,7 @@ export function giveUp(
   back?: Back,
 ): never {
   const id = executionId === undefined ? undefined : plainLine(executionId);
-  const again = back === 'attach' ? `csc attach ${id}` : `csc get ${id} --follow`;
+  const again = takingUp(id ?? '', back).join(' ');
   const look =
     id === undefined
       ? 'whether it has begun is not known: csc list shows it, csc cancel ID ends it'
