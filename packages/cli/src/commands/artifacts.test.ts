@@ -1,6 +1,7 @@
 import {
   copyFileSync,
   existsSync,
+  mkdirSync,
   readdirSync,
   readFileSync,
   rmSync,
@@ -198,16 +199,45 @@ describe('csc policy', () => {
     expect(Object.keys(logins)).toHaveLength(2);
     const status = JSON.parse((await csc(['policy', 'status', '--dir', dir, '--json'])).stdout);
     expect(status.targets.version).toBe(2);
-    // Who has lost the key is told what to put there: the owners may know better whose it is.
+    // Who has lost the key is told how to make one: the owners may know the old one only.
     rmSync(join(scratch.directory, 'config'), { recursive: true });
     expect((await init(mine, 'alice')).stderr).toMatch(
-      /other keys of .*beside them: { key_id: alice-.*, public_key: /,
+      /other keys of .*: csc login makes yours and prints what to put beside them/,
     );
     // What cannot be done is said before anything is.
     rmSync(dir, { recursive: true });
     const old = await init(createScratch().write('bindings.yaml', bindings), 'alice');
     expect(old).toMatchObject({ code: 78, stderr: expect.stringContaining('make it csc.bindings.v0.2') });
     expect(existsSync(dir)).toBe(false);
+  });
+
+  it('makes no key and changes no file where it is refused', async () => {
+    const scratch = createScratch();
+    const env = { XDG_CONFIG_HOME: join(scratch.directory, 'config') };
+    const good = scratch.write('sample.yaml', { ...samplePolicy(), name: 'sample' });
+    const mine = scratch.write('bindings.yaml', bindings.replace('v0.1', 'v0.2'));
+    const before = readFileSync(mine, 'utf8');
+    const init = (dir: string, ...args: string[]) =>
+      csc(['policy', 'init', '--local', '--dir', join(scratch.directory, dir), ...args], { env });
+    const asAlice = ['--principal', 'spiffe://csc.local/client/alice'];
+    const bad = scratch.write('bad.yaml', { ...samplePolicy(), name: 'bad', max_timeout_sec: 0 });
+    const foreign = scratch.write('foreign.yaml', { ...samplePolicy(), name: 'foreign' });
+    mkdirSync(join(scratch.directory, 'taken', 'published'), { recursive: true });
+    for (const [args, said] of [
+      [['a', ...asAlice, good, bad, mine], 'max_timeout_sec'],
+      [['b', ...asAlice, foreign, mine], 'sample'],
+      [['c', good], 'there is no bindings.yaml'],
+      [['taken', ...asAlice, good, mine], 'holds a policy repository already'],
+    ] as const) {
+      const [dir, ...rest] = args;
+      const refused = await init(dir, ...rest);
+      expect(refused).toMatchObject({ stderr: expect.stringContaining(said) });
+      expect(refused.code).not.toBe(0);
+    }
+    expect(readFileSync(mine, 'utf8')).toBe(before);
+    expect(
+      ['a', 'b', 'c', 'config', 'taken/keys'].filter((it) => existsSync(join(scratch.directory, it))),
+    ).toEqual([]);
   });
 
   it('lets who asks use the profiles where there are no bindings, and says where nobody signs', async () => {

@@ -1,6 +1,6 @@
 import { existsSync } from 'node:fs';
 import { basename, join } from 'node:path';
-import { readPublicKey } from '@csc-fleet/common/crypto';
+import { defaultKeyId, generateKeyPair, readPublicKey } from '@csc-fleet/common/crypto';
 import { artifactBytes } from '@csc-fleet/common/encoding';
 import { CscError } from '@csc-fleet/common/errors';
 import { readBoundedFile } from '@csc-fleet/common/files';
@@ -24,6 +24,7 @@ import { act } from '../action/act.ts';
 import { exitCodes } from '../action/exit-codes.ts';
 import { append } from '../action/options.ts';
 import { addCertificateOptions, type GateOptions } from '../connect/gate-options.ts';
+import { checkLocalInit } from '../owners/check-init.ts';
 import { localSigners, makeLocalRepository, publish, readSigningKey } from '../owners/repository-keys.ts';
 import { addSubmitterTo, bindingsFor, type SubmitterEntry } from '../owners/submitters.ts';
 import { note, writeJson, writeOut } from '../terminal/streams.ts';
@@ -214,8 +215,16 @@ async function initialise(files: string[], options: InitOptions): Promise<number
 /** Done again, it changes what is different, and nothing else. */
 async function initialiseLocally(files: string[], options: InitOptions): Promise<number> {
   const { dir } = options;
-  const submitter = asksForLogin(options) ? await makeLogin(options) : undefined;
+  const principal = asksForLogin(options) ? await principalFor(options) : undefined;
   const bindings = files.find((file) => basename(file) === bindingsFile);
+  checkLocalInit({
+    ...{ dir, files: readOwnersFiles(files), bindings: bindings ?? join(dir, 'targets', bindingsFile) },
+    profiles: files
+      .filter((file) => isProfile(repositoryName(file)))
+      .map((it) => readPolicyFile(it).policy.name),
+    ...(principal === undefined ? {} : { submitter: await plannedSubmitter(principal) }),
+  });
+  const submitter = principal === undefined ? undefined : await makeLogin(principal);
   if (submitter !== undefined && bindings !== undefined) addLogin(bindings, submitter);
   if (makeLocalRepository(dir))
     note(
@@ -240,11 +249,22 @@ function asksForLogin({ pki, as, cert, config, principal }: InitOptions): boolea
   return [pki, as, cert, config, principal].some((it) => it !== undefined);
 }
 
-async function makeLogin(options: InitOptions): Promise<SubmitterEntry> {
-  // Loaded here: whoever signs policies calls no gate.
+// Loaded there and here: whoever signs policies calls no gate.
+async function principalFor(options: InitOptions): Promise<string> {
   const { principalOf } = await import('./login.ts');
+  return principalOf(options);
+}
+
+async function plannedSubmitter(principal: string): Promise<SubmitterEntry> {
+  const { keyForLogin } = await import('../connect/submitter.ts');
+  const known = await keyForLogin(principal, process.env);
+  if (known !== undefined) return { principal, keyId: known.keyId, publicKey: known.publicKey };
+  const { publicKey } = generateKeyPair();
+  return { principal, keyId: defaultKeyId('submitter', publicKey), publicKey, isStandIn: true };
+}
+
+async function makeLogin(principal: string): Promise<SubmitterEntry> {
   const { describePlace, logIn } = await import('../connect/submitter.ts');
-  const principal = principalOf(options);
   const { signer, place } = await logIn(principal, process.env);
   note(plainLine(`csc submit signs for ${principal} with ${describePlace(place)}`));
   return { principal, keyId: signer.keyId, publicKey: signer.publicKey };

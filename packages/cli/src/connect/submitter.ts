@@ -65,6 +65,16 @@ export async function logIn(principal: string, env: NodeJS.ProcessEnv): Promise<
   return { signer, place };
 }
 
+/** The key that `logIn` would take, where it would not make one. Rejects as openSubmitter. */
+export async function keyForLogin(
+  principal: string,
+  env: NodeJS.ProcessEnv,
+): Promise<SubmissionSigner | undefined> {
+  const file = defaultKeyFile(env);
+  const place = findSubmitter(principal, env) ?? (existsSync(file) ? { key_file: file } : undefined);
+  return place && openSubmitter(principal, place);
+}
+
 /** Which key is to sign, as a command line says it. */
 export interface SubmitterOptions extends GateOptions {
   readonly submitterKey?: string;
@@ -133,12 +143,13 @@ export function describePlace(place: KeyPlace): string {
 
 /** The path of this user's key, which is made where there is none. One a user: whom it signs for is in what it signs. */
 export function makeDefaultKey(env: NodeJS.ProcessEnv): string {
-  const directory = configDirectory(env);
-  makeDirectory(directory, { mode: 0o700 });
-  const file = join(directory, 'submitter.key');
+  makeDirectory(configDirectory(env), { mode: 0o700 });
+  const file = defaultKeyFile(env);
   makeKeyFile(file);
   return file;
 }
+
+const defaultKeyFile = (env: NodeJS.ProcessEnv): string => join(configDirectory(env), 'submitter.key');
 
 /** Rejects with KEY_INVALID, FILE_UNREADABLE, CONFIG_INVALID. */
 async function openSubmitter(principal: string, place: KeyPlace): Promise<SubmissionSigner> {

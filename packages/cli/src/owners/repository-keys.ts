@@ -9,9 +9,19 @@ import {
 } from '@csc-fleet/common/crypto';
 import { CscError } from '@csc-fleet/common/errors';
 import { makeDirectory } from '@csc-fleet/common/files';
-import { initRepository, publishStaged, rootBytes } from '@csc-fleet/common/policy-repository';
+import {
+  initRepository,
+  publishStaged,
+  refuseRepository,
+  rootBytes,
+} from '@csc-fleet/common/policy-repository';
 import { writeFileWhole } from '../files/write-file.ts';
 import { note } from '../terminal/streams.ts';
+
+/** Throws what `makeLocalRepository` would; makes nothing. */
+export function checkLocalRepository(dir: string): void {
+  if (!existsSync(keyFile(dir, 'owner'))) refuseRepository(dir);
+}
 
 /**
  * A repository all of whose keys are in its folder. Gives false where there is one already. Throws FILE_UNWRITABLE where

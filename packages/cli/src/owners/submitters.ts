@@ -11,6 +11,8 @@ export interface SubmitterEntry {
   readonly principal: string;
   readonly keyId: string;
   readonly publicKey: Uint8Array;
+  /** Nobody has this key: it stands for one that is yet to be made. */
+  readonly isStandIn?: true;
 }
 
 /** The entry of bindings.yaml, as `csc login` prints it. */
@@ -27,6 +29,12 @@ function toItem({ principal, keyId, publicKey }: SubmitterEntry, indent: string)
 export function bindingsFor(entry: SubmitterEntry, profiles: readonly string[]): Buffer {
   const bindings = [{ identity: entry.principal, policies: profiles }];
   return toJsonYaml({ bindings_version: 'csc.bindings.v0.2', bindings, submitters: [toJson(entry)] });
+}
+
+/** What `addSubmitterTo` would make of that file. Throws as withSubmitter. */
+export function bindingsWith(file: string, entry: SubmitterEntry): Buffer {
+  const { bytes } = readBoundedFile(file, { maxBytes: artifactBytes.policy });
+  return withSubmitter(bytes, entry, file) ?? bytes;
 }
 
 /** Puts a submitter into a file of bindings, in the place of it. Gives false where it is there already. Throws as withSubmitter. */
@@ -53,13 +61,18 @@ function withSubmitter(bytes: Uint8Array, entry: SubmitterEntry, name: string): 
   if (keys !== undefined) {
     const known = keys.find(entry.keyId);
     if (known !== undefined && Buffer.compare(known.publicKey, entry.publicKey) === 0) return undefined;
-    const message = `${name} names other keys of ${entry.principal}: put this one beside them: ${toFlow(entry)}`;
+    const advice = entry.isStandIn
+      ? 'csc login makes yours and prints what to put beside them'
+      : `put this one beside them: ${toFlow(entry)}`;
+    const message = `${name} names other keys of ${entry.principal}: ${advice}`;
     throw new CscError('CONFIG_INVALID', message);
   }
   const after = addText(Buffer.from(bytes).toString('utf8'), entry);
   if (isOnlyThat(before, after, entry)) return after;
-  const item = `{ principal: ${entry.principal}, keys: [${toFlow(entry)}] }`;
-  throw new CscError('CONFIG_INVALID', `${name}: add this below submitters: ${item}`);
+  const advice = entry.isStandIn
+    ? 'csc login prints what to add below submitters'
+    : `add this below submitters: { principal: ${entry.principal}, keys: [${toFlow(entry)}] }`;
+  throw new CscError('CONFIG_INVALID', `${name}: ${advice}`);
 }
 
 function addText(text: string, entry: SubmitterEntry): Buffer {

@@ -20,9 +20,11 @@ export { createDirectorySource, isServedPath } from './source.ts';
 export {
   addFile,
   addFiles,
+  checkFiles,
   hasDraft,
   initRepository,
   type RepositoryKeys,
+  refuseRepository,
   removeFile,
   rotateRoot,
   type SignedRoles,

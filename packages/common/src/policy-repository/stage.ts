@@ -52,10 +52,15 @@ export function initRepository(
   now: Date,
   lifetimes = defaultLifetimes,
 ): void {
-  if (existsSync(join(directory, 'staged')) || existsSync(join(directory, 'published')))
-    throw new CscError('FILE_UNWRITABLE', `${directory} holds a policy repository already`);
+  refuseRepository(directory);
   makeDirectory(at.targets(directory));
   stageRoot(directory, keys, 1, now, lifetimes);
+}
+
+/** Throws FILE_UNWRITABLE where there is a repository in this directory already. */
+export function refuseRepository(directory: string): void {
+  if (existsSync(join(directory, 'staged')) || existsSync(join(directory, 'published')))
+    throw new CscError('FILE_UNWRITABLE', `${directory} holds a policy repository already`);
 }
 
 /** Stages a root with other keys, one version on: it needs the signatures of the old root's keys and of its own. */
@@ -99,7 +104,17 @@ export function addFiles(directory: string, files: Files): void {
   for (const [name, bytes] of files) write(join(at.targets(directory), name), bytes);
 }
 
-/** The same of one file. */
+/**
+ * Throws what `addFiles` and then `signStaged` would of these files, and changes nothing: POLICY_INVALID. A workspace that is
+ * not there yet has no others.
+ */
+export function checkFiles(directory: string, files: Files): void {
+  for (const [name, bytes] of files) checkOwnersFile(name, bytes);
+  const there = existsSync(at.targets(directory)) ? workspaceFiles(directory) : [];
+  checkQuorums(readOwnersFiles(new Map([...there, ...files])));
+}
+
+/** The same as `addFiles` of one file. */
 export function addFile(directory: string, name: string, bytes: Uint8Array): void {
   addFiles(directory, new Map([[name, bytes]]));
 }
