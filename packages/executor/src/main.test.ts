@@ -80,7 +80,9 @@ describe('checking a config', () => {
     runExecutor(writeConfig(changes), { checkOnly: true });
 
   it.each(['local', 'hardened'])('passes a good one, mode %s, and leaves nothing', async (execution_mode) => {
-    expect(await check({ execution_mode, executor_id: 'executor-1' })).toEqual([]);
+    expect(
+      await check({ execution_mode, executor_id: 'executor-1', ceiling: { path_roots: ['/usr'] } }),
+    ).toEqual([]);
     expect(existsSync(join(root, 'state'))).toBe(false);
     expect(hellos()).toBe(0);
   });

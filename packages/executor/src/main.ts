@@ -27,6 +27,7 @@ import { checkExecutorConfig, checkJobUsers } from './service/check-config.ts';
 import { createExecutor, type ExecutorDeps } from './service/compose.ts';
 import { checkRunAs, type ExecutorConfig, readExecutorConfig } from './service/config.ts';
 import { labelsOf } from './service/labels.ts';
+import { findOpenKeys, nameOpenKeys, openKeysNote } from './service/open-keys.ts';
 import { type OwnHost, requireOwnHost } from './service/own-host.ts';
 import {
   createPlainOwners,
@@ -63,7 +64,7 @@ export async function runExecutor(
   const config = { ...written, labels: labelsOf(written.labels, parts.tls.material.own.certificate) };
   if (options.checkOnly === true) {
     parts.link.close();
-    return checkExecutorConfig(config, parts);
+    return checkExecutorConfig(configPath, config, parts);
   }
   prepareStateDirectory(config.stateDir);
   // Loaded here only: `csc run` has no log, and no time to lose.
@@ -86,6 +87,8 @@ export async function runExecutor(
   try {
     const { jobUsers } = parts.facts ?? {};
     if (jobUsers?.pooled === true) locks.push(await lockJobUsers(jobUsers));
+    const openKeys = nameOpenKeys(findOpenKeys(configPath, config));
+    if (openKeys !== undefined) log.warn({ why: openKeys }, openKeysNote);
     if (config.executionMode === 'local') log.warn({}, localModeNote);
     else await sweepHost(log);
     const certificates = () => upkeep.certificates();

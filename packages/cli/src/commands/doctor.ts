@@ -27,7 +27,7 @@ export function defineDoctor(command: Command): void {
     .option('--run-as <user>', 'the account that jobs run as, as in an executor’s run_as')
     .option(
       '--config <file>',
-      'an executor’s config: its run_as, pool included, its path_roots, and whether its owners have revoked it',
+      'an executor’s config: its run_as, pool included, its path_roots, whether its owners have revoked it, and others’ keys around it',
     )
     .option('--json', 'print the checks as JSON')
     .addHelpText('after', help);
@@ -45,7 +45,10 @@ interface DoctorArguments {
 /** Tries what a sandbox needs of this host and prints what was found. Resolves to 0 where all is there, else to 1. */
 export async function diagnoseHost({ json = false, ...named }: DoctorArguments): Promise<number> {
   const config = named.config === undefined ? undefined : readExecutorConfig(named.config);
-  const checks = [...(await diagnose(toOptions(named.runAs, config))), ...(await standingOf(config))];
+  const checks = [
+    ...(await diagnose(toOptions(named.runAs, config))),
+    ...(await standingOf(named.config, config)),
+  ];
   const able = checks.every(({ ok }) => ok);
   await (json ? writeJson({ able, checks }) : writeOut(describe(checks, able)));
   return able ? exitCodes.ok : exitCodes.no;
@@ -58,10 +61,13 @@ function toOptions(runAs: string | undefined, config: ExecutorConfig | undefined
 }
 
 // What its executor has said once, and goes on saying to nobody who does not look.
-async function standingOf(config: ExecutorConfig | undefined): Promise<readonly Check[]> {
-  if (config === undefined) return [];
-  const { checkStanding } = await import('@csc-fleet/executor/check-config');
-  return [...checkStanding(config), ...checkReceiptLog(config.stateDir)];
+async function standingOf(
+  path: string | undefined,
+  config: ExecutorConfig | undefined,
+): Promise<readonly Check[]> {
+  if (path === undefined || config === undefined) return [];
+  const { checkOpenKeys, checkStanding } = await import('@csc-fleet/executor/check-config');
+  return [...checkStanding(config), ...checkOpenKeys(path, config), ...checkReceiptLog(config.stateDir)];
 }
 
 function describe(checks: readonly Check[], able: boolean): string {

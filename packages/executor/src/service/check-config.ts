@@ -7,6 +7,7 @@ import { checkPurpose, type TlsSource } from '@csc-fleet/common/rpc';
 import { type Check, resolveJobUsers } from '@csc-fleet/sandbox/host';
 import type { ExecutorConfig } from './config.ts';
 import { findRevocation, readKnownHost, readKnownWord } from './known-host.ts';
+import { findOpenKeys, nameOpenKeys, openKeysNote, openKeysRemedy } from './open-keys.ts';
 import { readCertifiedSigner } from './renewables.ts';
 import { describeRevoked } from './revoked-host.ts';
 import { defaultKeyFile } from './signing-key.ts';
@@ -20,6 +21,7 @@ const probeMs = 10_000;
  * `secrets` says that they are, and SANDBOX_UNAVAILABLE for a store that does not give them.
  */
 export async function checkExecutorConfig(
+  configPath: string,
   config: ExecutorConfig,
   self: { readonly executorId: string; readonly identity: string; readonly tls: TlsSource },
 ): Promise<string[]> {
@@ -39,7 +41,7 @@ export async function checkExecutorConfig(
     ...(secrets?.warnings?.() ?? []),
     ...missing.map((root) => `ceiling.path_roots: ${root} is not there, so that nothing can run in it`),
     ...endingSoon(self.tls.certificates(), new Date()).map(tellEnding),
-    ...checkStanding(config).flatMap(({ detail, remedy }) =>
+    ...[...checkStanding(config), ...checkOpenKeys(configPath, config)].flatMap(({ detail, remedy }) =>
       remedy === undefined ? [] : [`${detail}. What to do: ${remedy}`],
     ),
   ];
@@ -67,6 +69,13 @@ export function checkStanding(config: ExecutorConfig): Check[] {
     const remedy = 'run it as root, or as whom the executor runs as';
     return [{ name, ok: true, detail: `not known: ${error.message}`, remedy }];
   }
+}
+
+/** What csc doctor says of others' keys that lie around the config; empty where no job could read any. */
+export function checkOpenKeys(configPath: string, config: ExecutorConfig): Check[] {
+  const named = nameOpenKeys(findOpenKeys(configPath, config));
+  if (named === undefined) return [];
+  return [{ name: 'keys', ok: true, detail: `${openKeysNote}: ${named}`, remedy: openKeysRemedy }];
 }
 
 /** Throws CONFIG_INVALID for a `run_as` that this host cannot run jobs as. */

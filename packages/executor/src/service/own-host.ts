@@ -39,7 +39,7 @@ export async function requireOwnHost(configPath: string, config: ExecutorConfig)
 
 // What it believes at its next start or reload, and what is secret. Beside their modes, as jobs of an executor that is not
 // root are its own user.
-function findKept(configPath: string, config: ExecutorConfig): KeptPlace[] {
+export function findKept(configPath: string, config: ExecutorConfig): KeptPlace[] {
   const { tls, secrets } = config;
   const named = {
     policies: config.policies,
