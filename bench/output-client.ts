@@ -29,7 +29,10 @@ async function read({ address, tls, contract }: Task): Promise<void> {
   const seconds = (performance.now() - begin) / 1000;
   const { cpuSeconds, peakBytes } = readProcess(process.pid);
   const reading = {
-    ...{ status: receipt?.status, bytes, seconds, peakBytes },
+    status: receipt?.status,
+    bytes,
+    seconds,
+    peakBytes,
     cpuSeconds: cpuSeconds - before.cpuSeconds,
   };
   process.stdout.write(`${JSON.stringify(reading)}\n`);

@@ -52,7 +52,12 @@ export function toRow(
   const ratio = ours.value / other.value;
   const { spread: baselineSpread } = other;
   return {
-    ...{ name, measure, unit, ...ours, baseline: other.value, ratio },
+    name,
+    measure,
+    unit,
+    ...ours,
+    baseline: other.value,
+    ratio,
     ...(baselineSpread === undefined ? {} : { baselineSpread }),
     ...judge(ratio, '×', bar),
   };

@@ -56,7 +56,10 @@ function simulate(
     },
   };
   const executor = new ScriptedExecutor(() => transport, {
-    ...{ name, slots, clock: systemClock, policySha256s: [policySha256] },
+    name,
+    slots,
+    clock: systemClock,
+    policySha256s: [policySha256],
   });
   const open = (): void => {
     executor.open();

@@ -194,7 +194,8 @@ describe('an answer that nobody reads', () => {
     session.settings({ initialWindowSize: 0 });
     await new Promise((resolve) => session.ping(resolve));
     const stream = session.request({
-      ...{ ':method': 'POST', ':path': '/csc.gate.v1.Gate/GetStatus' },
+      ':method': 'POST',
+      ':path': '/csc.gate.v1.Gate/GetStatus',
       'content-type': contentType,
     });
     stream.on('error', () => undefined).resume();

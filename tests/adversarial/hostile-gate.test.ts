@@ -682,7 +682,10 @@ describe('a gate with its real key cannot use a terminal', () => {
     const { execution_id: executionId } = JSON.parse(ticketJson.toString());
     const { nonce: run } = orThrow(parseSubmission(submission), 'SUBMISSION_INVALID', 'it');
     const answer = await rogue.offerRaw({
-      ...{ executionId, ticketJson, approvalsJson: [], submissionJson: submission },
+      executionId,
+      ticketJson,
+      approvalsJson: [],
+      submissionJson: submission,
       contractJson: Buffer.from(JSON.stringify(contract)),
     });
     expect(answer.$case).toBe('accepted');

@@ -383,7 +383,8 @@ function logOf(directory: string, errors: unknown[] = [], window = Number.POSITI
       const found = rows.slice(after, after + window);
       return {
         rows: found,
-        ...{ lookedUpTo: after + found.length, isEnd: after + found.length >= rows.length },
+        lookedUpTo: after + found.length,
+        isEnd: after + found.length >= rows.length,
       };
     },
   };
@@ -691,7 +692,9 @@ describe('a client that nobody has given the key of the log', () => {
     const seen = memory();
     const warnings: string[] = [];
     const log = {
-      ...{ vkey: undefined, seen, now: () => own.test.clock.now() },
+      vkey: undefined,
+      seen,
+      now: () => own.test.clock.now(),
       onWarning: (it: string) => warnings.push(it),
     };
     const one = own.client(log);
@@ -799,7 +802,9 @@ describe('a client that nobody has given the key of the log', () => {
       other = async () => ({ ...none, logVkey });
       const warnings: string[] = [];
       const one = own.client({
-        ...{ vkey: undefined, seen: memory(), now: () => own.test.clock.now() },
+        vkey: undefined,
+        seen: memory(),
+        now: () => own.test.clock.now(),
         onWarning: (it: string) => void warnings.push(it),
       });
       for (const _ of [1, 2, 3]) {
@@ -838,7 +843,11 @@ async function witnessed() {
   const open = (ports: { readonly patienceMs?: number } = {}) =>
     new Witness({
       ...ports,
-      ...{ name: key.name, signer, logs: [logKey], directory, now: () => now },
+      name: key.name,
+      signer,
+      logs: [logKey],
+      directory,
+      now: () => now,
       onFork: (message) => forks.push(message),
     });
   const server = createWitnessServer(open(), (error) => forks.push(String(error)));
@@ -850,7 +859,12 @@ async function witnessed() {
   onTestFinished(stop);
   const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
   return {
-    ...{ directory, key, forks, open, url, stop },
+    directory,
+    key,
+    forks,
+    open,
+    url,
+    stop,
     passes: (ms: number) => {
       now = new Date(now.getTime() + ms);
     },
@@ -988,7 +1002,10 @@ describe('a witness', () => {
     const patient = { timeout: 10_000 };
     const warnings: string[] = [];
     const cosigning = new Cosigning({
-      ...{ log, witnesses, onWarning: (_, { why }) => void warnings.push(String(why)), renewMs: 1 },
+      log,
+      witnesses,
+      onWarning: (_, { why }) => void warnings.push(String(why)),
+      renewMs: 1,
       clock: { now: () => now },
     });
     onTestFinished(() => cosigning.close());
@@ -1136,7 +1153,8 @@ describe('an auditor', () => {
     const before = new Date(Date.parse(middle.receipt.ended_at) - 3_600_000);
     const ahead = await walkLog(filesIn(treeOf(own)), {
       ...against,
-      ...{ receipts: [first, unnumbered], now: before },
+      receipts: [first, unnumbered],
+      now: before,
     });
     expect(ahead).toMatchObject({ faults: [{ kind: 'ahead' }], pending: 0 });
   });
@@ -1191,7 +1209,11 @@ async function host(ask: AskProofs, stateDir = emptyDirectory(), startedAt = new
   const open = () =>
     new LogWatch({ journal, named: () => said, ask, connectedMs: () => connectedMs, stateDir, clock, log });
   return {
-    ...{ journal, lines, stateDir, open, watch: open() },
+    journal,
+    lines,
+    stateDir,
+    open,
+    watch: open(),
     names: (log: OwnersLog | undefined) => {
       said = log;
     },

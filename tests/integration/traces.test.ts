@@ -71,17 +71,28 @@ async function openHouse(
   const signer = createSigner(generateKeyPair().seed, 'gate-key');
   const gate = await createGate(
     {
-      ...{ gateId: 'gate', identity: 'spiffe://csc.local/gate/gate', dataDir: join(directory, 'gate') },
-      ...{ signer, policies, limits: defaultGateLimits() },
+      gateId: 'gate',
+      identity: 'spiffe://csc.local/gate/gate',
+      dataDir: join(directory, 'gate'),
+      signer,
+      policies,
+      limits: defaultGateLimits(),
       bindings: { bindings: [{ identity: agent, policies: ['tests'] }] },
-      ...{ acceptUnsignedApprovals: false, keepDeniedContracts: false, requireSignedSubmissions: false },
-      ...{ dualControl: 'refuse', executorLostAfterSec: 300, heartbeatIntervalSec: 60, decisionTtlSec: 60 },
+      acceptUnsignedApprovals: false,
+      keepDeniedContracts: false,
+      requireSignedSubmissions: false,
+      dualControl: 'refuse',
+      executorLostAfterSec: 300,
+      heartbeatIntervalSec: 60,
+      decisionTtlSec: 60,
     },
     { tracing: tracing.gate },
   );
   const executor = await createExecutor(
     {
-      ...{ executorId: host.name, identity: host.uri, stateDir: join(directory, 'host') },
+      executorId: host.name,
+      identity: host.uri,
+      stateDir: join(directory, 'host'),
       executionMode: 'local',
     },
     {
@@ -110,7 +121,9 @@ async function openHouse(
   const served = await ServedGate.start(gate, pki, {}, tracing.gate);
   const clients: GateClient[] = [];
   return {
-    ...{ address: served.address, workspace, offers },
+    address: served.address,
+    workspace,
+    offers,
     client: () => {
       const client = connect({ address: served.address, tls: pki.files('client-agent') });
       clients.push(client);

@@ -23,12 +23,14 @@ const guests = {
   scopes: (workspace: string) => testPolicy(workspace, { name: 'scopes' }),
   results: (workspace: string) =>
     testPolicy(workspace, {
-      ...{ name: 'results', policy_schema_version: 'csc.policy.v0.2' },
+      name: 'results',
+      policy_schema_version: 'csc.policy.v0.2',
       limits: { write_bytes: 16 * 1024 * 1024 },
     }),
   workloads: (workspace: string) =>
     testPolicy(workspace, {
-      ...{ name: 'workloads', allow_commands: ['npm', 'make', 'git', 'python3', 'tar', 'node', 'cat'] },
+      name: 'workloads',
+      allow_commands: ['npm', 'make', 'git', 'python3', 'tar', 'node', 'cat'],
     }),
   /** The profile as it is shipped. */
   inspect: (workspace: string) => {

@@ -273,7 +273,8 @@ const names: RunProbe[] = [
       writeFileSync(join(cwd, 'secret.txt'), 'TREASURE');
       const { stdout, receipt } = await stage.run({
         argv: ['ls', '-A', cwd],
-        ...{ cwd, read_paths: [join(cwd, '*.none'), join(cwd, '[id]*')] },
+        cwd,
+        read_paths: [join(cwd, '*.none'), join(cwd, '[id]*')],
       });
       return { held: receipt.status === 'success' && stdout === '', seen: [stdout, receipt.error] };
     },

@@ -90,8 +90,13 @@ export class Stage<Place extends Fleet | Guest = Fleet | Guest> implements Async
       const at = furnish(fleet.workspace);
       const params = {
         ...at,
-        ...{ stage: fleet.top, workspace: fleet.workspace, top: fleet.workspace.split('/')[1] },
-        ...{ openFiles, hostPid: process.pid, namespaces: ownNamespaces(), calls: systemCalls() },
+        stage: fleet.top,
+        workspace: fleet.workspace,
+        top: fleet.workspace.split('/')[1],
+        openFiles,
+        hostPid: process.pid,
+        namespaces: ownNamespaces(),
+        calls: systemCalls(),
         ...(await serve(at, listeners)),
         ...plantAsRoot(at.shown),
       };

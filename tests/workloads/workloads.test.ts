@@ -37,8 +37,12 @@ function own(path: string): void {
 /** Runs commands in a directory that they may write, as `csc submit` does. */
 async function submit(cwd: string, ...shorts: CommandShort[]) {
   const commands = shorts.map((short, index) => ({
-    ...{ id: `step-${index}`, cwd, read_paths: [`${cwd}/**`], write_paths: [`${cwd}/**`] },
-    ...{ proposed_effect_type: 'transform_local' as const, timeout_sec: 120 },
+    id: `step-${index}`,
+    cwd,
+    read_paths: [`${cwd}/**`],
+    write_paths: [`${cwd}/**`],
+    proposed_effect_type: 'transform_local' as const,
+    timeout_sec: 120,
     ...short,
   }));
   const file = fleet.write('contract.json', JSON.stringify(makeContract(cwd, commands)));
@@ -53,7 +57,8 @@ describe('a workload in the sandbox', () => {
       'dep/package.json': JSON.stringify({ name: 'dep', version: '1.0.0', main: 'index.js' }),
       'dep/index.js': 'module.exports = 41;',
       'package.json': JSON.stringify({
-        ...{ ...app, dependencies },
+        ...app,
+        dependencies,
         scripts: { postinstall: 'node -p "require(\'dep\')" > installed', test: 'node --test' },
       }),
       'app.test.js':
@@ -105,7 +110,8 @@ describe('a workload in the sandbox', () => {
     writeFileSync(join(root, 'README.md'), 'one\n');
     const git = (...args: string[]) =>
       execFileSync('git', ['-c', 'user.name=t', '-c', 'user.email=t@example.org', ...args], {
-        ...{ cwd: root, stdio: 'pipe' },
+        cwd: root,
+        stdio: 'pipe',
         env: { ...process.env, GIT_CONFIG_NOSYSTEM: '1', HOME: fleet.directory },
       });
     git('init', '-q', '-b', 'main');

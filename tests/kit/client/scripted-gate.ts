@@ -187,7 +187,10 @@ export class ScriptedGate implements AsyncDisposable {
       },
       proveReceipts: (_, done) =>
         done(null, {
-          ...{ checkpoint: Buffer.alloc(0), consistency: [], proofs: [], logVkey: '' },
+          checkpoint: Buffer.alloc(0),
+          consistency: [],
+          proofs: [],
+          logVkey: '',
           unknownExecutionIds: [],
         }),
       listProfiles: (_, done) => done(null, { profiles: [] }),

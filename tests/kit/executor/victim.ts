@@ -30,7 +30,9 @@ async function main(): Promise<void> {
       ceiling: { ...defaultCeiling, inlineCode: true },
     },
     {
-      ...{ gateKeys: gate.keys, owners: plainOwners([policy]), output: gate.output },
+      gateKeys: gate.keys,
+      owners: plainOwners([policy]),
+      output: gate.output,
       journal: killedAt(awaited, openSqliteJournal(join(stateDir, 'journal.sqlite'))),
     },
   );

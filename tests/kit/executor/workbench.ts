@@ -73,7 +73,9 @@ export const commands = [
 /** A policy over one directory, as YAML; lines take the place of those of the same name. */
 export function policyText(workspace: string, lines: readonly string[] = []): string {
   const members = policyMembers(workspace, {
-    ...{ name: 'test', allow_commands: commands, allowed_write_prefixes: [`${workspace}/out`] },
+    name: 'test',
+    allow_commands: commands,
+    allowed_write_prefixes: [`${workspace}/out`],
   });
   const own = Object.entries(members).map(([name, value]) => `${name}: ${JSON.stringify(value)}`);
   const isSaid = (line: string): boolean => lines.some((it) => it.startsWith(line.replace(/:.*/, ':')));
@@ -137,13 +139,19 @@ export async function openWorkbench(options: WorkbenchOptions = {}): Promise<Wor
   const start = () =>
     createExecutor(
       {
-        ...{ executorId: 'executor-1', identity, stateDir, slots: 4, executionMode: 'local' },
+        executorId: 'executor-1',
+        identity,
+        stateDir,
+        slots: 4,
+        executionMode: 'local',
         // Tests say what they mean in shell.
         ceiling: { ...defaultCeiling, inlineCode: true },
         ...options.executor,
       },
       {
-        ...{ gateKeys: gate.keys, owners: plainOwners([policy]), output: gate.output },
+        gateKeys: gate.keys,
+        owners: plainOwners([policy]),
+        output: gate.output,
         ...(isHardened ? {} : { launcher: shareLocalLauncher() }),
         ...(options.wrapJournal === undefined
           ? {}

@@ -42,7 +42,9 @@ export function createPlainSandbox(options: SeccompOptions = {}): PlainSandbox {
           ...filters.flatMap((_, index) => ['--add-seccomp-fd', `${index + 3}`]),
         ];
         return spawnSync('bwrap', [...args, '--', ...argv], {
-          ...{ ...asUser, input, encoding: 'utf8' },
+          ...asUser,
+          input,
+          encoding: 'utf8',
           env: { PATH: '/usr/local/bin:/usr/bin:/bin', HOME: directory, TMPDIR: directory, LANG: 'C.UTF-8' },
           stdio: ['pipe', 'pipe', 'pipe', ...filters],
         });

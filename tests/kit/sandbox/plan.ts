@@ -29,7 +29,8 @@ export function makeFacts(changes: Partial<RunFacts> = {}): RunFacts {
     maskedDirectories: ['/proc/acpi'],
     resolverPaths: ['/etc/resolv.conf'],
     seccomp: {
-      ...{ programs: [Buffer.from('filter')], sha256: 'f'.repeat(64) },
+      programs: [Buffer.from('filter')],
+      sha256: 'f'.repeat(64),
       withoutUnixSockets: { programs: [Buffer.from('filter'), Buffer.from('more')], sha256: 'e'.repeat(64) },
       proxy: { programs: [Buffer.from('least')], sha256: 'd'.repeat(64) },
     },

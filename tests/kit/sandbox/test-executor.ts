@@ -38,7 +38,8 @@ async function run(): Promise<void> {
   // Who is not root has no cgroups of his own here.
   const facts = toRunFacts(await probeHost({ acceptRlimitsOnly: user !== undefined }));
   const bwrapLauncher = createBwrapLauncher({
-    ...{ facts, stays },
+    facts,
+    stays,
     ...(launcher === undefined ? {} : { launcher }),
     ...(facts.cgroups === 'none' ? {} : { cgroups: openTestGroups() }),
   });

@@ -122,8 +122,12 @@ describe('a key that is given where its path is due', () => {
     ];
     const lines = few.flatMap((secret, index) => {
       const whole = (members: object) => ({
-        ...{ gate: { address: '127.0.0.1:1' }, tls: { ca: 'ca', cert: 'cert', key: 'key' }, policies: 'p' },
-        ...{ trusted_gate_keys: 'k', state_dir: 's', ...members },
+        gate: { address: '127.0.0.1:1' },
+        tls: { ca: 'ca', cert: 'cert', key: 'key' },
+        policies: 'p',
+        trusted_gate_keys: 'k',
+        state_dir: 's',
+        ...members,
       });
       const configs: (object | string)[] = [
         ...files.map((member) => whole({ [member]: secret })),

@@ -75,7 +75,12 @@ function readToken({ token, tokenFile }: JoinFlags): string {
 
 function toJson({ identity, labels, until, made, keys, config, caSha256, policyRootSha256 }: Joined): object {
   return {
-    ...{ identity, labels, until: until.toISOString(), made, keys, ca_sha256: caSha256 },
+    identity,
+    labels,
+    until: until.toISOString(),
+    made,
+    keys,
+    ca_sha256: caSha256,
     ...(config === undefined ? {} : { config }),
     ...(policyRootSha256 === undefined ? {} : { policy_root_sha256: policyRootSha256 }),
   };

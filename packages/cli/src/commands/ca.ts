@@ -291,7 +291,10 @@ async function showMembers({ dir, json }: { dir: string; json?: true }): Promise
   if (json) {
     await writeJson({
       members: members.map(({ identity, labels, joinedAt, endsAt, revokedAt, reason }) => ({
-        ...{ identity, labels, joined_at: joinedAt.toISOString(), ends_at: endsAt.toISOString() },
+        identity,
+        labels,
+        joined_at: joinedAt.toISOString(),
+        ends_at: endsAt.toISOString(),
         ...(revokedAt === undefined ? {} : { revoked_at: revokedAt.toISOString(), reason }),
       })),
       tokens: tokens.map(({ role, name, labels, expiresAt }) => ({

@@ -131,8 +131,11 @@ export async function getExecution(named: string, options: GetCommandOptions): P
   if (options.receiptOut !== undefined) await fetchReceipt(client, executionId, options.receiptOut);
   if (options.output === true || part !== undefined)
     await copyOutput(client, executionId, {
-      ...{ json, part, follow: false },
-      ...{ raw: options.raw, quiet: options.quiet },
+      json,
+      part,
+      follow: false,
+      raw: options.raw,
+      quiet: options.quiet,
     });
   else await show(client, executionId, json);
   return exitCodes.ok;

@@ -218,7 +218,9 @@ async function initialiseLocally(files: string[], options: InitOptions): Promise
   const principal = asksForLogin(options) ? await principalFor(options) : undefined;
   const bindings = files.find((file) => basename(file) === bindingsFile);
   checkLocalInit({
-    ...{ dir, files: readOwnersFiles(files), bindings: bindings ?? join(dir, 'targets', bindingsFile) },
+    dir,
+    files: readOwnersFiles(files),
+    bindings: bindings ?? join(dir, 'targets', bindingsFile),
     profiles: files
       .filter((file) => isProfile(repositoryName(file)))
       .map((it) => readPolicyFile(it).policy.name),

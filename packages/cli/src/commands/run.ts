@@ -126,7 +126,13 @@ async function runFiles(
   });
   const run = (more: Partial<RunContractOptions>): Promise<LocalRunResult> =>
     runContract(contract, {
-      ...{ policy, mode, approvals, receiptVersion, signer: seal.signer, stateDir, host },
+      policy,
+      mode,
+      approvals,
+      receiptVersion,
+      signer: seal.signer,
+      stateDir,
+      host,
       ...(options.allowInlineCode === true ? { inlineCode: true } : {}),
       stdoutBytes: options.stdoutBytes,
       stderrBytes: options.stderrBytes,

@@ -79,7 +79,8 @@ export function connectGate(
   const log = resolveLog(options, process.env);
   const { logOf } = options;
   return connect({
-    ...{ submitter, ...gate },
+    submitter,
+    ...gate,
     log: {
       ...log,
       ...(logOf === undefined ? {} : { demanded: () => readOwnersLog(logOf, options.ownersRoot) }),

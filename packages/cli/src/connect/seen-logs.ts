@@ -18,8 +18,11 @@ const seenSchema = z.record(
     firstUse: z.strictObject({ vkey: z.string(), metAt: z.string(), askedAt: z.string() }).exactOptional(),
     accused: z
       .strictObject({
-        ...{ origin: z.string(), vkey: z.string(), message: z.string() },
-        ...{ at: z.string(), evidence: z.string() },
+        origin: z.string(),
+        vkey: z.string(),
+        message: z.string(),
+        at: z.string(),
+        evidence: z.string(),
       })
       .exactOptional(),
   }),

@@ -3,7 +3,8 @@ import { describeFaults } from './describe-faults.ts';
 
 it('says once, with a count, what is so of many receipts, and each other thing by itself', () => {
   const of = (name: string, why: string, kind = 'signature') => ({
-    ...{ kind, message: `${name}: ${why}` },
+    kind,
+    message: `${name}: ${why}`,
     receipt: { name, why },
   });
   const gap = { kind: 'gap', message: '3 is missing' };

@@ -45,7 +45,9 @@ export async function verifyAudit(dir: string, options: VerifyAuditOptions): Pro
   );
   const trust = toLogTrust(demanded);
   const walked = await walkRemembered(source.read, seen, {
-    ...{ trust, receipts: entries, now: new Date() },
+    trust,
+    receipts: entries,
+    now: new Date(),
     // A copy is of its time, as all evidence is; a gate is to show what there is now.
     isLive: options.log === undefined,
   });
@@ -123,7 +125,12 @@ function walkJson(walked: WalkedLog & { readonly evidence: string }): object {
   const { checkpoint, counts, cosigners, cosignedAt: at, faults, pending, evidence } = walked;
   const { origin, size } = checkpoint;
   return {
-    ...{ log: origin, size, cosigners, cosigned_at: at ?? null, receipts: counts, pending },
+    log: origin,
+    size,
+    cosigners,
+    cosigned_at: at ?? null,
+    receipts: counts,
+    pending,
     faults: faults.map(faultJson),
     ...(evidence === '' ? {} : { evidence }),
   };

@@ -105,7 +105,10 @@ function decide(contract: CommandContract, document: PolicyDocument): Told {
 // Texts may name a rule by its place, and the order of groups says nothing.
 function isSame(first: Told, second: Told): boolean {
   const [old, now] = [first, second].map(({ decision, reason_codes: codes, approvals, hosts }) => ({
-    ...{ decision, codes, hosts, people: approvals?.people },
+    decision,
+    codes,
+    hosts,
+    people: approvals?.people,
     quorum: new Map(approvals?.quorum.map(({ group, count }) => [group, count])),
   }));
   return isDeepStrictEqual(old, now);

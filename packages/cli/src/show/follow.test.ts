@@ -23,7 +23,9 @@ it('says of a gate that is lost that the execution goes on, and what takes it up
   const interrupts = { identify: () => {}, [Symbol.dispose]: () => {} };
   const presenter = await createPresenter({ json: false, quiet: true });
   const lost = await present(presenter, {
-    ...{ interrupts, receiptOut: undefined, reach },
+    interrupts,
+    receiptOut: undefined,
+    reach,
     run: (handlers) => client.follow(executionId, { handlers }),
   }).catch((error: unknown) => error);
   expect(isCscError(lost, 'GATE_UNREACHABLE')).toBe(true);

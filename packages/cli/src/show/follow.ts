@@ -78,7 +78,9 @@ function sayThatItGoesOn(
   const again = [...takingUp(executionId, back), ...reach].map(quoteArgument).join(' ');
   const comes = `execution ${plainLine(executionId)} goes on without this command: once the gate is there again, ${again} takes it up`;
   return new CscError(code, `${message}; ${comes}`, {
-    ...{ cause, faults, executionId },
+    cause,
+    faults,
+    executionId,
     ...(idempotencyKey === undefined ? {} : { idempotencyKey }),
     ...(retryAfterMs === undefined ? {} : { retryAfterMs }),
   });

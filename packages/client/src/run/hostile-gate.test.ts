@@ -308,7 +308,10 @@ describe('a hostile gate', () => {
       item: {
         $case: 'chunk' as const,
         value: {
-          ...{ commandId: 'main', stream: OutputStream.STDOUT, offset, monotonicNs: 0 },
+          commandId: 'main',
+          stream: OutputStream.STDOUT,
+          offset,
+          monotonicNs: 0,
           data: Buffer.from(text),
         },
       },

@@ -39,7 +39,8 @@ export async function recall({
   const log = trust?.log ?? (firstUse?.vkey ? toLog(firstUse.vkey) : undefined);
   const { checkpoint } = log === undefined ? {} : await seen.seenOf(formatVkey(log));
   return {
-    ...{ log, owed },
+    log,
+    owed,
     ...(checkpoint === undefined ? {} : { checkpoint }),
     ...(firstUse === undefined ? {} : { firstUse }),
     ...(accused === undefined ? {} : { accused }),

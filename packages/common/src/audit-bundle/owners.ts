@@ -108,7 +108,10 @@ export function checkOwners(
     owners: {
       root: word.root,
       versions: word.versions.map(({ version, root, expires, signedAt }) => ({
-        ...{ version, root, expires, receipts: counts.get(version) ?? 0 },
+        version,
+        root,
+        expires,
+        receipts: counts.get(version) ?? 0,
         ...(signedAt === undefined ? {} : { signedAt }),
       })),
       earlier: word.earlier,

@@ -65,7 +65,9 @@ export async function joinFleet(
   const credentials = readCaChannelCredentials({ root }, token.trustDomain);
   const request = {
     token: token.text,
-    ...{ identity, role, at },
+    identity,
+    role,
+    at,
     ...(await requestsOf(keys, joinPurpose(token.text))),
   };
   const answer = await call<JoinResponse>(address, credentials, (client, options, done) =>

@@ -302,6 +302,8 @@ jshell
 `;
 
 testCommandLines({
-  ...{ inline, notInline, onlyPiped },
+  inline,
+  notInline,
+  onlyPiped,
   notPiped: /^(?:R CMD|gdb|python3 -V|node --test|perl -c)/,
 });

@@ -274,6 +274,8 @@ dc
 `;
 
 testCommandLines({
-  ...{ inline, notInline, onlyPiped },
+  inline,
+  notInline,
+  onlyPiped,
   notPiped: /^(?:vim|sqlite3)/,
 });

@@ -220,7 +220,10 @@ class Checkpointer {
     // Loaded for a log that is long: a process that runs one contract and ends has none.
     const threads = process.getBuiltinModule('node:worker_threads');
     this.#worker = new threads.Worker(checkpointing, {
-      ...{ eval: true, workerData: path, execArgv: [], stderr: true },
+      eval: true,
+      workerData: path,
+      execArgv: [],
+      stderr: true,
       resourceLimits: { maxYoungGenerationSizeMb: 1, maxOldGenerationSizeMb: 16 },
     });
     this.#worker.unref();

@@ -244,10 +244,13 @@ describe('the approval rules of a v0.2 policy', () => {
 
   it('leave it to anybody where none is for it, and two must be where the contract says so', () => {
     expect(ask({}, { approval_mode: 'human_required' })).toMatchObject({
-      ...{ verdict: 'needs_approval', quorum: [{ group: '', count: 1 }], people: 1 },
+      verdict: 'needs_approval',
+      quorum: [{ group: '', count: 1 }],
+      people: 1,
     });
     expect(ask({ exec: { argv: ['curl', 'x'] } }, { approval_mode: 'dual_control_required' })).toMatchObject({
-      ...{ quorum: [{ group: 'network', count: 1 }], people: 2 },
+      quorum: [{ group: 'network', count: 1 }],
+      people: 2,
     });
   });
 

@@ -24,7 +24,11 @@ const golden = [
   {
     hex: '0a 20 0a 02 c3bc 10 02 18 8380808080 20 20 80808080808080 08 35 78631ff1 2a 03 747765',
     frame: {
-      ...{ commandId: 'ü', stream: STDERR, offset: 2 ** 40 + 3, monotonicNs: 2 ** 52, data: 'twe' },
+      commandId: 'ü',
+      stream: STDERR,
+      offset: 2 ** 40 + 3,
+      monotonicNs: 2 ** 52,
+      data: 'twe',
       crc32: 0xf11f6378,
     },
   },
@@ -46,8 +50,13 @@ describe('a frame', () => {
   it('of an older version has no checksum, and is read as it is', () => {
     const [read] = readFrames(bytesOf('0a 0d 0a 04 6d61696e 10 01 2a 03 6f6e65'));
     expect(read).toEqual({
-      ...{ commandId: 'main', stream: STDOUT, offset: 0, monotonicNs: 0 },
-      ...{ data: Buffer.from('one'), begin: 0, end: 15 },
+      commandId: 'main',
+      stream: STDOUT,
+      offset: 0,
+      monotonicNs: 0,
+      data: Buffer.from('one'),
+      begin: 0,
+      end: 15,
     });
     expect(() => read && checkIntact(read)).not.toThrow();
   });
@@ -60,7 +69,8 @@ describe('a frame', () => {
     const data = randomBytes(length);
     const frame = Buffer.concat([encodeFrameHead(head, [data]), data]);
     expect(ReadOutputResponse.decode(frame).item).toEqual({
-      ...{ $case: 'chunk', value: { ...head, data, crc32: crc32(data) } },
+      $case: 'chunk',
+      value: { ...head, data, crc32: crc32(data) },
     });
     expect(wholeFramesEnd(frame)).toBe(frame.length);
     for (const cut of [1, 2, 5, frame.length - 1]) {

@@ -48,7 +48,12 @@ const streams: readonly OutputStream[] = [
 
 // The fields of csc.common.v1.OutputChunk, as tags: number and wire type.
 const field = {
-  ...{ commandId: 0x0a, stream: 0x10, offset: 0x18, monotonicNs: 0x20, data: 0x2a, crc32: 0x35 },
+  commandId: 0x0a,
+  stream: 0x10,
+  offset: 0x18,
+  monotonicNs: 0x20,
+  data: 0x2a,
+  crc32: 0x35,
 } as const;
 
 /**
@@ -163,7 +168,9 @@ function readChunk(bytes: Uint8Array): Omit<Frame, 'begin' | 'end'> {
   let stream: OutputStream = OutputStream.UNSPECIFIED;
   let data: Uint8Array = new Uint8Array();
   const head: { commandId: string; offset: number; monotonicNs: number; crc32?: number } = {
-    ...{ commandId: '', offset: 0, monotonicNs: 0 },
+    commandId: '',
+    offset: 0,
+    monotonicNs: 0,
   };
   try {
     const reader = new BinaryReader(bytes);

@@ -22,7 +22,10 @@ const subject = {
 };
 
 const entry = (kind: Revocation['kind'], id: string): Revocation => ({
-  ...{ kind, id, since: '2026-11-27T12:00:00Z', reason: 'lost' },
+  kind,
+  id,
+  since: '2026-11-27T12:00:00Z',
+  reason: 'lost',
   running: 'end',
 });
 

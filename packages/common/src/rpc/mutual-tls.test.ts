@@ -621,7 +621,10 @@ describe('reading credentials', () => {
       /^the PEM text given as key is not the private key of the PEM text given as cert/,
     );
     const locked = createPrivateKey(key).export({
-      ...{ type: 'pkcs8', format: 'pem', cipher: 'aes-256-cbc', passphrase: 'x' },
+      type: 'pkcs8',
+      format: 'pem',
+      cipher: 'aes-256-cbc',
+      passphrase: 'x',
     });
     expect(message({ ...client, key: locked.toString() })).toContain('decrypt it with openssl pkey');
   });

@@ -82,7 +82,9 @@ function always(active: Context): ContextManager {
 
 function toCollector({ endpoint }: TracesConfig, log: TracesLog): SpanProcessor {
   const exporter = new OTLPTraceExporter({
-    ...{ url: endpoint, timeoutMillis: requestMs, concurrencyLimit: 1 },
+    url: endpoint,
+    timeoutMillis: requestMs,
+    concurrencyLimit: 1,
     httpAgentOptions: unheldAgent,
   });
   return batched(telling(exporter, endpoint, log));

@@ -130,7 +130,10 @@ const policyOf = (profile: string) => {
 };
 
 const subject = ({ contract, submission }: Case, profile = 'test') => ({
-  ...{ contract, submission, principal: agent, policy: policyOf(profile) },
+  contract,
+  submission,
+  principal: agent,
+  policy: policyOf(profile),
   now: new Date(),
 });
 
@@ -299,7 +302,10 @@ describe('signed approvals on the host', () => {
     const any = await both(first, { submission_sha256: 'any' });
     await bench.gate.receipt(offer(first, any));
     const again = signSubmission(first.contract, {
-      ...{ principal: agent, signer: submitter, now: new Date(), overrides: { policy_profile: 'test' } },
+      principal: agent,
+      signer: submitter,
+      now: new Date(),
+      overrides: { policy_profile: 'test' },
     });
     const second = { ...first, submissionJson: again };
     expect(await whyRefused(second, any)).toMatch(/has been used up/);

@@ -257,7 +257,10 @@ function terminalOf(
   const { terminal: rules = {} } = document.policy;
   const { columns, rows, type } = wish;
   const recorder = new Recorder({
-    ...{ size: { columns, rows }, type, at: verifiedAt, maxBytes: recordingBytes(stdout) },
+    size: { columns, rows },
+    type,
+    at: verifiedAt,
+    maxBytes: recordingBytes(stdout),
     recordsInput: rules.record_input === true,
   });
   const run = terminalRun(submitted.claimed?.nonce, submitted.contractSha256);

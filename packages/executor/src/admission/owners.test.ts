@@ -197,7 +197,8 @@ describe('what has changed while a ticket waits for its start', () => {
   ])('what is built, and then held back by the gate, %s', async (_, kind, next) => {
     const contract = makeContract(host.bench.workspace, [{ argv: ['true'] }]);
     const minted = host.bench.gate.mint(contract, host.bench.policy, {
-      ...{ submission: host.submit(contract), ticket: { principal: alice } },
+      submission: host.submit(contract),
+      ticket: { principal: alice },
     });
     host.bench.gate.send({ $case: 'offer', value: { ...minted, number: 1 } });
     await host.bench.gate.receipt(host.offer(contract, { submission: host.submit(contract) }));
@@ -218,7 +219,10 @@ describe('what has changed while a ticket waits for its start', () => {
 describe('what ends a run that is under way', () => {
   const [both] = [
     (running: Revocation['running']): Revocation => ({
-      ...{ kind: 'principal', id: alice, since: '2026-11-27T12:00:00Z', reason: 'it was lost' },
+      kind: 'principal',
+      id: alice,
+      since: '2026-11-27T12:00:00Z',
+      reason: 'it was lost',
       running,
     }),
   ];

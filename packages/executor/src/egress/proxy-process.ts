@@ -185,7 +185,9 @@ const nothing: ResolvedScopes = {
     closed: [],
     hints: [],
   },
-  ...{ fixed: [], missing: [], close: () => undefined },
+  fixed: [],
+  missing: [],
+  close: () => undefined,
 };
 
 /** Where a proxy runs. */

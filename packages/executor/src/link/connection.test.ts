@@ -17,7 +17,11 @@ let welcomes: number;
 let takesMore: boolean;
 
 const hello = {
-  ...{ labels: {}, slots: 1, version: '', receiptKeyId: '', receiptPublicKey: Buffer.alloc(0) },
+  labels: {},
+  slots: 1,
+  version: '',
+  receiptKeyId: '',
+  receiptPublicKey: Buffer.alloc(0),
   ...{
     policySha256s: [],
     executionMode: 'local',

@@ -17,7 +17,8 @@ beforeAll(async () => {
   bench = await openWorkbench({
     policyLines: ['allow_secret_refs: true'],
     executor: {
-      ...{ executionMode: 'hardened', slots: 1 },
+      executionMode: 'hardened',
+      slots: 1,
       ceiling: { ...defaultCeiling, inlineCode: true, secrets: ['TOKEN'] },
     },
     deps: { secrets: createVaultProvider({ address: vault.address, tokenFile }) },

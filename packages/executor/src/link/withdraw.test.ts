@@ -34,7 +34,8 @@ beforeEach(async () => {
     policyLines: ['allow_secret_refs: true'],
     executor: { ceiling: { ...defaultCeiling, inlineCode: true, secrets: ['token'] } },
     deps: {
-      ...{ secrets: { read }, wrapLauncher: slowly },
+      secrets: { read },
+      wrapLauncher: slowly,
       clock: { now: () => new Date(Date.now() + aheadMs) },
     },
   });

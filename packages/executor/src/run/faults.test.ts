@@ -250,7 +250,9 @@ describe('a host whose certificate has ended while its CA was away', () => {
     bench = await openWorkbench({ deps: { signer, tlsCertificate: () => tls } });
     const isRefused = async (why: string) => {
       expect(await bench.gate.next('refused', bench.offer([{}]))).toMatchObject({
-        ...{ reason: 'SANDBOX_UNAVAILABLE', lasting: false, message: expect.stringContaining(why) },
+        reason: 'SANDBOX_UNAVAILABLE',
+        lasting: false,
+        message: expect.stringContaining(why),
         receiptJson: Buffer.alloc(0),
       });
       bench.gate.connect(bench.executor);
@@ -274,7 +276,9 @@ describe('a host whose certificate has ended while its CA was away', () => {
     const isRefused = async () => {
       const refused = await bench.gate.next('refused', bench.offer(long));
       expect(refused).toMatchObject({
-        ...{ reason: 'SANDBOX_UNAVAILABLE', lasting: false, receiptJson: Buffer.alloc(0) },
+        reason: 'SANDBOX_UNAVAILABLE',
+        lasting: false,
+        receiptJson: Buffer.alloc(0),
         message: expect.stringContaining('this may run for 2440 s'),
       });
     };

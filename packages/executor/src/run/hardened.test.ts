@@ -16,7 +16,8 @@ const waysOut = { toFail: 0 };
 beforeAll(async () => {
   bench = await openWorkbench({
     executor: {
-      ...{ executionMode: 'hardened', env: { GIVEN: 'value' } },
+      executionMode: 'hardened',
+      env: { GIVEN: 'value' },
       ceiling: { ...defaultCeiling, inlineCode: true, network: 'allowlisted', egressHosts: ['localhost:1'] },
     },
     policyLines: ['network: allowlisted', 'allowed_egress_hosts: ["localhost:1"]'],

@@ -67,7 +67,12 @@ async function runOne(
   const { site, clock } = ports;
   const { spool, first, allowance, record } = redeemed;
   const context = (): CommandContext => ({
-    ...{ run, spool, clock, secrets: allowance.secrets, terminal: allowance.terminal, onStarted },
+    run,
+    spool,
+    clock,
+    secrets: allowance.secrets,
+    terminal: allowance.terminal,
+    onStarted,
     sealTo: redeemed.subject.sealTo,
     writes: toWrites(redeemed),
   });
@@ -89,7 +94,9 @@ async function runOne(
 function toWrites({ record, since }: RedeemedRun): CommandContext['writes'] {
   const { writableRoots: roots, measurer, outcomes } = record;
   return {
-    ...{ roots, measurer, before: writtenSoFar(outcomes) },
+    roots,
+    measurer,
+    before: writtenSoFar(outcomes),
     ...(since === undefined ? {} : { since }),
   };
 }

@@ -18,7 +18,10 @@ beforeAll(async () => {
   const facts = { ...(await probeHost({ runAs, acceptRlimitsOnly: true })), cgroups: 'none' as const };
   bench = await openWorkbench({
     executor: {
-      ...{ executionMode: 'hardened', runAs, slots: 2, runLimits: { processes: 12 } },
+      executionMode: 'hardened',
+      runAs,
+      slots: 2,
+      runLimits: { processes: 12 },
       ceiling: { ...defaultCeiling, inlineCode: true, secrets: ['missing'] },
     },
     deps: { facts },

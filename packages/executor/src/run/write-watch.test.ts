@@ -75,7 +75,11 @@ async function watchIn(root: string, text: string, most: Most, measurer: Pick<Me
   const since = await fileTimeNow(join(root, 'now'));
   let exceeded = false;
   const watching = watchWrites({
-    ...{ roots: [root], since, before: nothingWritten, most, measurer },
+    roots: [root],
+    since,
+    before: nothingWritten,
+    most,
+    measurer,
     processes: () => (job.pid === undefined || job.exitCode !== null ? [] : [job.pid]),
     onExceeded: () => {
       exceeded = true;

@@ -49,7 +49,11 @@ export function createSecretProvider(
   if (config.directory !== undefined) return createDirectoryProvider(resolvePath(config.directory));
   const { address, token_file, mount, prefix, field, version, ca } = config.vault;
   return createVaultProvider({
-    ...{ address, mount, prefix, field, version },
+    address,
+    mount,
+    prefix,
+    field,
+    version,
     tokenFile: resolvePath(token_file),
     ...(ca === undefined ? {} : { ca: resolvePath(ca) }),
   });

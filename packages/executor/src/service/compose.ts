@@ -178,7 +178,11 @@ export async function createExecutor(options: ExecutorOptions, deps: ExecutorDep
       slots: options.slots ?? 1,
     },
     execute: (offer, run, link) => execute(offer, run, ports, telemetry?.counting(link) ?? link),
-    ...{ journal, outbox, deliveries, clock, log },
+    journal,
+    outbox,
+    deliveries,
+    clock,
+    log,
     wouldRefuse: () => ports.trials.count,
     receiptless: () => recovery.receiptless(),
     shortage: () => {
@@ -384,7 +388,9 @@ async function chooseWorkplace(
     workplace: createSandboxWorkplace(facts, env, options.stateDir),
     launcher: wrapLauncher(launcher),
     openEgress: createEgress({
-      ...{ facts, launcher, user: findProxyUser(jobUsers) },
+      facts,
+      launcher,
+      user: findProxyUser(jobUsers),
       limits: narrowLimits(proxyLimits, { open_files: runLimits.open_files, ...most }),
     }),
     // No command is promised more than all of them have together.

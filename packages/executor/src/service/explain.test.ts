@@ -182,7 +182,10 @@ it('lets no command read what the executor keeps to itself: its state, its confi
   for (const name of ['key', 'receipt.key', 'token', 'keys.json']) writeFileSync(join(directory, name), '');
   const runAs = process.getuid?.() === 0 ? { run_as: { user: 'nobody' } } : {};
   const config = {
-    ...{ execution_mode: 'hardened', ...runAs, accept_rlimits_only: true, signing_key: 'receipt.key' },
+    execution_mode: 'hardened',
+    ...runAs,
+    accept_rlimits_only: true,
+    signing_key: 'receipt.key',
     secrets: { directory: 'secrets' },
   };
   const refusalOf = async (name: string, more: object = {}) => {

@@ -25,8 +25,12 @@ function write(name: string, text = generateKeyPair().privatePem, mode = 0o644):
 
 function find(ceiling: object = {}): string[] {
   const config = {
-    ...{ gate: { address: 'localhost:1' }, tls: { ca: 'ca', cert: 'cert', key: 'pki/executor.key' } },
-    ...{ trusted_gate_keys: 'keys.json', policies: 'policies', state_dir: 'state', ceiling },
+    gate: { address: 'localhost:1' },
+    tls: { ca: 'ca', cert: 'cert', key: 'pki/executor.key' },
+    trusted_gate_keys: 'keys.json',
+    policies: 'policies',
+    state_dir: 'state',
+    ceiling,
     ...(process.getuid?.() === 0 ? { run_as: { uid: 64_123, gid: 64_123 } } : {}),
   };
   const path = write('executor.yaml', JSON.stringify(config));

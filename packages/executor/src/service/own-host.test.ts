@@ -26,9 +26,16 @@ function write(name: string, content: object): string {
 function writePolicies(name: string): void {
   mkdirSync(join(directory, name));
   const policy = {
-    ...{ policy_schema_version: 'csc.policy.v0.1', name: 'tests', allow_commands: ['true'], network: 'deny' },
-    ...{ allowed_effect_types: ['observe'], allowed_risk_classes: ['low'], max_timeout_sec: 60 },
-    ...{ allow_secret_refs: false, allowed_cwd_prefixes: ['/'], allowed_read_prefixes: ['/'] },
+    policy_schema_version: 'csc.policy.v0.1',
+    name: 'tests',
+    allow_commands: ['true'],
+    network: 'deny',
+    allowed_effect_types: ['observe'],
+    allowed_risk_classes: ['low'],
+    max_timeout_sec: 60,
+    allow_secret_refs: false,
+    allowed_cwd_prefixes: ['/'],
+    allowed_read_prefixes: ['/'],
   };
   write(join(name, 'tests.yaml'), policy);
 }
@@ -37,9 +44,13 @@ it('lets no command write what a reload has made the executor believe, nor read 
   for (const name of ['policies', 'moved']) writePolicies(name);
   const configure = (changes: object = {}): string =>
     write('executor.yaml', {
-      ...{ gate: { address: 'localhost:1' }, tls: { ca: 'ca', cert: 'cert', key: 'key' } },
-      ...{ trusted_gate_keys: 'keys.json', policies: 'policies', state_dir: 'state' },
-      ...{ accept_rlimits_only: true, run_as: process.getuid?.() === 0 ? { user: 'nobody' } : undefined },
+      gate: { address: 'localhost:1' },
+      tls: { ca: 'ca', cert: 'cert', key: 'key' },
+      trusted_gate_keys: 'keys.json',
+      policies: 'policies',
+      state_dir: 'state',
+      accept_rlimits_only: true,
+      run_as: process.getuid?.() === 0 ? { user: 'nobody' } : undefined,
       ...changes,
     });
   const path = configure();
@@ -62,7 +73,10 @@ it('lets no command write what a reload has made the executor believe, nor read 
   reads('secrets');
   const log = createJsonLog('error', {});
   const reload = createReload(path, config, {
-    ...{ host, log, secrets: createReloadableSecrets(undefined), link: { renew: () => undefined } },
+    host,
+    log,
+    secrets: createReloadableSecrets(undefined),
+    link: { renew: () => undefined },
     policies: createReloadablePolicySet(readOwnersPolicies(join(directory, 'policies'))),
     owners: { refresh: async () => undefined },
   });

@@ -99,7 +99,10 @@ async function startVictim(mode: 'local' | 'hardened', script: string, awaited =
 async function start(gate = new ScriptedGate(seed)): Promise<ScriptedGate> {
   const executor = await createExecutor(
     {
-      ...{ executorId: 'executor-1', identity, stateDir, executionMode: 'local' },
+      executorId: 'executor-1',
+      identity,
+      stateDir,
+      executionMode: 'local',
       ceiling: { ...defaultCeiling, inlineCode: true },
     },
     { gateKeys: gate.keys, owners: plainOwners([makePolicy(workspace)]), output: gate.output },
@@ -343,11 +346,18 @@ describe('a journal of which the disk has lost something', () => {
   const clock = { now: () => now };
   const contract = makeContract('/work', [{ id: 'done' }, { id: 'under-way' }]);
   const subject: ReceiptSubject = {
-    ...{ executorId: 'executor-1', executionMode: 'local', approvals: [], startedAt: now },
-    ...{ contract, contractSha256: contractSha256(contract) },
+    executorId: 'executor-1',
+    executionMode: 'local',
+    approvals: [],
+    startedAt: now,
+    contract,
+    contractSha256: contractSha256(contract),
     ticket: {
-      ...{ ticket_id: 'ticket-1', execution_id: executionId, policy_profile: 'test' },
-      ...{ policy_sha256: 'a'.repeat(64), grant: { receipt_version: 'csc.receipt.v0.2' } },
+      ticket_id: 'ticket-1',
+      execution_id: executionId,
+      policy_profile: 'test',
+      policy_sha256: 'a'.repeat(64),
+      grant: { receipt_version: 'csc.receipt.v0.2' },
     } as ExecutionTicket,
   };
 
@@ -455,7 +465,10 @@ describe('a journal of which the disk has lost something', () => {
         const bytes = texts.map((it) => Buffer.from(it?.receiptJson ?? []).toString());
         const before = Buffer.from(signed?.receiptJson ?? []).toString();
         expect({ harm, owed, bytes, sequence }).toEqual({
-          ...{ harm, owed: [executionId], bytes: [before], sequence: 1 },
+          harm,
+          owed: [executionId],
+          bytes: [before],
+          sequence: 1,
         });
       }
     },
@@ -479,7 +492,10 @@ describe('a journal of which the disk has lost something', () => {
     async (kind, harm, signed) => {
       const { left } = await leftOf(kind);
       expect(await recoverFrom(left, harm)).toMatchObject({
-        ...{ owed: [], receiptless: [executionId], unacknowledged: [executionId], signed },
+        owed: [],
+        receiptless: [executionId],
+        unacknowledged: [executionId],
+        signed,
       });
     },
   );

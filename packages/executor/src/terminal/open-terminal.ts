@@ -43,7 +43,8 @@ const startWithinMs = 10_000;
 export const openTerminal: OpenTerminals = async ({ columns, rows }, user) => {
   const order: RelayOrder = {
     native: findNative(),
-    ...{ columns, rows },
+    columns,
+    rows,
     ...(user === undefined ? {} : { user: { uid: user.uid, gid: user.gid } }),
   };
   const child = spawn(process.execPath, ['-e', relayProgram, JSON.stringify(order)], {

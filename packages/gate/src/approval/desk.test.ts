@@ -95,7 +95,10 @@ async function ask(contract = makeContract(), overrides: Partial<Submission> = {
 }
 
 const subject = ({ contract, submission }: Asked) => ({
-  ...{ contract, policy, principal: agent, submission },
+  contract,
+  policy,
+  principal: agent,
+  submission,
   now: test.clock.now(),
 });
 
@@ -435,7 +438,10 @@ describe('a broken glass', () => {
     const { execution } = await test.as(agent).getExecution({ executionId: asked.id });
     expect(execution?.glassBroken).toBe(true);
     const audited = await test.as(agent).listExecutions({
-      ...{ states: [], pageSize: 0, pageToken: '', allPrincipals: false },
+      states: [],
+      pageSize: 0,
+      pageToken: '',
+      allPrincipals: false,
     });
     expect(audited.executions.map(({ glassBroken }) => glassBroken)).toEqual([true]);
   });

@@ -111,7 +111,11 @@ export class Executions {
     const bytes = storedBytes(row, receiptJson);
     const usage = { principal: row.principal, now: at, bytes, bytesPerDay: this.#bytesPerDay(row.principal) };
     const audit = toAudit({
-      ...{ row: kept as ExecutionRow, at, happened, identity, ...receipt },
+      row: kept as ExecutionRow,
+      at,
+      happened,
+      identity,
+      ...receipt,
       approvals: fromStoredApprovals(row.approvals_json),
     });
     const step: Step = { change: {}, events, approvals, key, usage, audit, ...receipt };

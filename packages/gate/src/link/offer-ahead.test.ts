@@ -63,7 +63,8 @@ describe('an executor that waits for what is yet to be written down', () => {
     said.length = 0;
     const ids = new Map<number, string>();
     return test.connected(name, {
-      ...{ confirms: true, slots },
+      confirms: true,
+      slots,
       onMessage(message) {
         if (message.$case !== 'offer' && message.$case !== 'confirm') return;
         const { number = 0 } = message.value;

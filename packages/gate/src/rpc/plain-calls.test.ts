@@ -10,8 +10,13 @@ import { callsPerTurn, servePlainCalls } from './plain-calls.ts';
 
 const raw = (value: unknown): Buffer => value as Buffer;
 const method = (path: string, responseStream = false) => ({
-  ...{ path, requestStream: false, responseStream, requestDeserialize: raw, responseDeserialize: raw },
-  ...{ requestSerialize: raw, responseSerialize: raw },
+  path,
+  requestStream: false,
+  responseStream,
+  requestDeserialize: raw,
+  responseDeserialize: raw,
+  requestSerialize: raw,
+  responseSerialize: raw,
 });
 const definition: ServiceDefinition = {
   call: method('/test/Call'),

@@ -97,7 +97,12 @@ export function unaryPaths(services: readonly ServiceDefinition[]): ReadonlySet<
 const timeoutHeader = 'grpc-timeout';
 const timeout = /^(\d{1,8})([HMSmun])$/;
 const unitMs: Readonly<Record<string, number>> = {
-  ...{ H: 3_600_000, M: 60_000, S: 1000, m: 1, u: 0.001, n: 0.000_001 },
+  H: 3_600_000,
+  M: 60_000,
+  S: 1000,
+  m: 1,
+  u: 0.001,
+  n: 0.000_001,
 };
 // What a timer takes: some 24 days.
 const longestMs = 2 ** 31 - 1;

@@ -27,7 +27,9 @@ const paths = ['v1', 'v1alpha'].map((version) => `/grpc.reflection.${version}.Se
 export function addReflection(server: Server): void {
   for (const path of paths) {
     const definition = {
-      ...{ path, requestStream: true, responseStream: true },
+      path,
+      requestStream: true,
+      responseStream: true,
       requestSerialize: (value: unknown) => answering(path).definition.requestSerialize(value),
       requestDeserialize: (bytes: Buffer) => answering(path).definition.requestDeserialize(bytes),
       responseSerialize: (value: unknown) => answering(path).definition.responseSerialize(value),

@@ -47,7 +47,10 @@ export function createMemoryStore(): Store {
   const addAudit = (records: readonly NewAudit[]): void => {
     for (const { execution_id = null, principal = null, executor_id = null, ...rest } of records)
       audit.push({
-        ...{ policy_profile: null, execution_id, principal, executor_id },
+        policy_profile: null,
+        execution_id,
+        principal,
+        executor_id,
         ...rest,
         sequence: audit.length + 1,
       });
@@ -201,7 +204,9 @@ function toKept({ contract_json: contract, number: _, ...given }: NewExecution, 
       started_at: null,
       ended_at: null,
     },
-    ...{ exit_code: null, trace_context: null, pruned_at: null },
+    exit_code: null,
+    trace_context: null,
+    pruned_at: null,
     ...given,
     decision: new Uint8Array(given.decision),
   };

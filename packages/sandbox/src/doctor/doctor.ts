@@ -205,7 +205,8 @@ async function tryRecipe(
   const cgroups: { cgroups?: Cgroups } =
     facts.cgroups === 'none' ? {} : { cgroups: openCgroups({ reserve: defaultReserve }) };
   const launcher = createBwrapLauncher({
-    ...{ facts, ...cgroups },
+    facts,
+    ...cgroups,
     ...(scratchDirectory === undefined ? {} : { scratchDirectory }),
   });
   try {

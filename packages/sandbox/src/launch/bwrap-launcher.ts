@@ -47,7 +47,8 @@ export function createBwrapLauncher(options: BwrapLauncherOptions): BwrapLaunche
       ? undefined
       : new StayingLauncher(launcherPath, mark, options.once === true ? 1 : undefined);
   const pipePool = createPipePool({
-    ...{ directory: scratchDirectory, maker: findPipeMaker(launcherPath) },
+    directory: scratchDirectory,
+    maker: findPipeMaker(launcherPath),
     ...(staying === undefined ? {} : { staying }),
     ...(options.once === true ? { ahead: 4 } : {}),
   });

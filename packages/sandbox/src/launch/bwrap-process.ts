@@ -162,7 +162,10 @@ function openForJob(
       ...(entrance?.directory === undefined ? [] : [entrance.directory]),
     );
     const text = toJobText(options.plan, {
-      ...{ descriptors, ownNetwork, joins: entrance?.files ?? [], path: toMarkedPath(options.mark) },
+      descriptors,
+      ownNetwork,
+      joins: entrance?.files ?? [],
+      path: toMarkedPath(options.mark),
       program: toCommandLine(options),
     });
     const job = openContent(text, scratchDirectory);

@@ -56,7 +56,11 @@ export function launchInBwrap(kit: BwrapKit, spec: LaunchSpec, place: SandboxPla
   };
   const segments = spec.segments.map(({ argv }, index): SegmentProcess => {
     return startSegment(kit, place, {
-      ...{ argv: ends.toArgv(argv), stderr, group, onPassed, passed: spec.passed },
+      argv: ends.toArgv(argv),
+      stderr,
+      group,
+      onPassed,
+      passed: spec.passed,
       stdio: ends.stdioOf(index),
       block: hold.block,
     });
@@ -66,7 +70,11 @@ export function launchInBwrap(kit: BwrapKit, spec: LaunchSpec, place: SandboxPla
     for (const segment of segments) segment.kill();
   });
   const process = supervise({
-    ...{ segments, stdout, stderr, hold: spec.hold, builds: true },
+    segments,
+    stdout,
+    stderr,
+    hold: spec.hold,
+    builds: true,
     letGo: () => writeSync(hold.release, Buffer.alloc(count)),
     processes: () => group?.processes() ?? [],
     oomKills: () => group?.oomKills() ?? 0,
@@ -168,8 +176,15 @@ function startSegment(kit: BwrapKit, place: SandboxPlace, start: SegmentStart): 
     }
     const { pipePool, scratchDirectory, launcherPath, staying } = kit;
     return startBwrap({
-      ...{ bwrapPath: kit.facts.bwrapPath, mark: kit.mark(), plan, argv, numbers, descriptors },
-      ...{ pipePool, scratchDirectory, onPassed },
+      bwrapPath: kit.facts.bwrapPath,
+      mark: kit.mark(),
+      plan,
+      argv,
+      numbers,
+      descriptors,
+      pipePool,
+      scratchDirectory,
+      onPassed,
       ...(group === undefined ? {} : { group }),
       ...(launcherPath === undefined ? {} : { launcherPath }),
       ...(staying === undefined ? {} : { staying }),

@@ -276,9 +276,15 @@ describe('csc-launcher, told to run a program', () => {
     };
     const onPassed = vi.fn();
     const spawned = {
-      ...{ bwrapPath: '/usr/bin/bwrap', staying: launcher, mark: 'mark', argv: ['true'], onPassed },
+      bwrapPath: '/usr/bin/bwrap',
+      staying: launcher,
+      mark: 'mark',
+      argv: ['true'],
+      onPassed,
       plan: { rlimits: {}, umask: 0o22, namespaces: [] } as unknown as SandboxPlan,
-      ...{ descriptors: new Map(), pipePool: { take }, scratchDirectory: defaultScratchDirectory() },
+      descriptors: new Map(),
+      pipePool: { take },
+      scratchDirectory: defaultScratchDirectory(),
       numbers: { args: 3, status: 4, block: 5, seccomp: [], mounts: new Map() },
       toOptions: () => {
         throw new TypeError('the plan has no such descriptor');

@@ -57,7 +57,11 @@ export function supervise(supervised: Supervised): LaunchedProcess {
   };
   if (!supervised.hold) release();
   return {
-    ...{ stdout, stderr, release, exited, terminate },
+    stdout,
+    stderr,
+    release,
+    exited,
+    terminate,
     ready: supervised.builds ? built : Promise.resolve(true),
     started: started.promise,
     inits: collectInits(segments),

@@ -38,7 +38,12 @@ export function arrangeScopes(
   const hidden = findHidden(resolution.waysToSecret(), shown, resolution.facts);
   resolution.notes.push(...hidden.notes);
   const arrangement: Arrangement = {
-    ...{ resolution, hidden, binds: [], directories: [], unlisted: [], fixed: new Set() },
+    resolution,
+    hidden,
+    binds: [],
+    directories: [],
+    unlisted: [],
+    fixed: new Set(),
   };
   for (const read of reads) {
     if (isShown(read.source, roots)) continue;

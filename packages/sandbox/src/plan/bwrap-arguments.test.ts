@@ -98,8 +98,15 @@ describe('bwrapArguments', () => {
 
   it('adds nothing to what the plan says', () => {
     const bare: SandboxPlan = {
-      ...{ ...plan, dieWithParent: false, newSession: false, disableUserns: false, clearEnvironment: false },
-      ...{ droppedCapabilities: [], namespaces: [], environment: {}, mounts: [] },
+      ...plan,
+      dieWithParent: false,
+      newSession: false,
+      disableUserns: false,
+      clearEnvironment: false,
+      droppedCapabilities: [],
+      namespaces: [],
+      environment: {},
+      mounts: [],
       seccomp: { ...plan.seccomp, programs: 0 },
     };
     expect(bwrapArguments(bare, numberDescriptors(bare))).toEqual([

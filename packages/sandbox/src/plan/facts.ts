@@ -48,7 +48,8 @@ export interface KeptPlace {
  */
 export function keepingState(facts: HostFacts, stateDir: string): HostFacts {
   const place: KeptPlace = {
-    ...{ path: stateDir, name: 'the state directory (state_dir, or --state-dir of csc run)' },
+    path: stateDir,
+    name: 'the state directory (state_dir, or --state-dir of csc run)',
     isSecret: true,
   };
   return {

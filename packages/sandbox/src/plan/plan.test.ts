@@ -55,7 +55,9 @@ describe('planSandbox', () => {
     const full = planSandbox(makeFacts(), scopes, makeCommand({ network: 'full' }));
     expect(full.namespaces).toEqual(['user', 'ipc', 'pid', 'uts', 'cgroup']);
     expect(full.mounts).toContainEqual({
-      ...{ kind: 'host', source: '/etc/resolv.conf', destination: '/etc/resolv.conf' },
+      kind: 'host',
+      source: '/etc/resolv.conf',
+      destination: '/etc/resolv.conf',
     });
     for (const network of ['deny', 'allowlisted'] as const) {
       const plan = planSandbox(makeFacts(), scopes, makeCommand({ network }));

@@ -2,7 +2,9 @@ import { describe, expect, it } from 'vitest';
 import { ScopeClaims } from './scope-claims.ts';
 
 const scopes = (changes: { reads?: string[]; writes?: string[]; fixed?: string[] }) => ({
-  ...{ reads: [], writes: [], fixed: [] },
+  reads: [],
+  writes: [],
+  fixed: [],
   ...changes,
 });
 

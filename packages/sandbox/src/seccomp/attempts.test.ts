@@ -34,7 +34,8 @@ function attempt({ run }: PlainSandbox, calls: readonly Call[], filtered = true)
   const numbers = systemCalls(architecture);
   const known = calls.map(([name, ...args]) => [typeof name === 'number' ? name : numbers[name], args]);
   const { status, stdout, stderr } = run(['/usr/bin/python3', '-c', caller], {
-    ...{ filtered, input: JSON.stringify(known) },
+    filtered,
+    input: JSON.stringify(known),
   });
   expect({ status, stderr }).toEqual({ status: 0, stderr: '' });
   return JSON.parse(stdout);
