@@ -270,7 +270,7 @@ const outputMemory: readonly Mutant[] = [
   },
   {
     name: 'output-overtakes-events',
-    file: 'packages/common/src/rpc/way-past.ts',
+    file: `${gate}/rpc/way-past.ts`,
     before: 'if (call.writableLength > 0) return undefined;',
     after: '',
     tests: [`${gate}/rpc/reading.test.ts`],

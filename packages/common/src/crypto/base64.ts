@@ -1,4 +1,5 @@
 import { toBuffer } from '../encoding/index.ts';
+
 /**
  * The bytes of standard base64 with padding, or undefined where the text is not the one encoding of them: other
  * characters, missing padding, bits behind the end. Node's decoder forgives all of that.

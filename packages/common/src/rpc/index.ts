@@ -47,4 +47,3 @@ export {
   TlsSource,
 } from './tls-files.ts';
 export { checkPurpose, explainDrop, isDropped } from './unaccepted.ts';
-export { createWayPast, type WayPast } from './way-past.ts';

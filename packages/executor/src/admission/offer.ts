@@ -92,15 +92,13 @@ function readClaimed(submissionJson: Uint8Array): ClaimedSubmission | undefined 
   const seal = options.seal === undefined ? {} : { sealTo: Buffer.from(options.seal.public_key, 'base64') };
   const terminal = options.terminal === undefined ? {} : { terminal: options.terminal };
   return {
-    ...{
-      sha256: submissionSha256(parsed.value),
-      principal,
-      nonce,
-      notBefore,
-      requireOutputs,
-      attest,
-      output,
-    },
+    sha256: submissionSha256(parsed.value),
+    principal,
+    nonce,
+    notBefore,
+    requireOutputs,
+    attest,
+    output,
     ...terminal,
     ...seal,
   };

@@ -173,18 +173,16 @@ export function openProxyFiles({
 }
 
 const nothing: ResolvedScopes = {
-  ...{
-    binds: [],
-    writes: [],
-    directories: [],
-    masks: [],
-    unlisted: [],
-    links: [],
-    cwd: '/',
-    notes: [],
-    closed: [],
-    hints: [],
-  },
+  binds: [],
+  writes: [],
+  directories: [],
+  masks: [],
+  unlisted: [],
+  links: [],
+  cwd: '/',
+  notes: [],
+  closed: [],
+  hints: [],
   fixed: [],
   missing: [],
   close: () => undefined,

@@ -116,7 +116,7 @@ function beginWatch(
   if (since === undefined || roots.length === 0 || place === undefined) return undefined;
   const most = place.mostWritten === undefined ? {} : { most: place.mostWritten };
   const processes = () => process.processes();
-  return watchWrites({ ...{ roots, since, before, measurer, processes, onExceeded }, ...most });
+  return watchWrites({ roots, since, before, measurer, processes, onExceeded, ...most });
 }
 
 /** The outcome of a command that was next and was never started. */

@@ -1,4 +1,4 @@
-import { createWayPast, wireOfServerCall } from '@csc-fleet/common/rpc';
+import { createWayPast } from './way-past.ts';
 
 /** Of a call, what writing to it takes. */
 export interface Writable {
@@ -69,7 +69,7 @@ export function createWrite<Message>(
     unread.add(-bytes);
     look();
   };
-  const past = createWayPast(wire, () => wireOfServerCall(wire));
+  const past = createWayPast(wire);
   wire.on('drain', look);
   gone.addEventListener('abort', leave, { once: true });
   return (message) => {

@@ -1,4 +1,4 @@
-import { messagePrefixBytes, type Wire, writeMessagePrefix } from './session.ts';
+import { messagePrefixBytes, type Wire, wireOfServerCall, writeMessagePrefix } from '@csc-fleet/common/rpc';
 
 /** How whole messages of a call are written past grpc-js, which copies each and makes a write of it. */
 export interface WayPast {
@@ -12,17 +12,14 @@ export interface WayPast {
   write(wire: Wire, message: Uint8Array, done: (error?: Error | null) => void): void;
 }
 
-/** @param findWire asked until it has found one: wireOfClientCall or wireOfServerCall of this call */
-export function createWayPast(
-  call: { readonly writableLength: number },
-  findWire: () => Wire | undefined,
-): WayPast {
+/** @param call a stream of grpc-js's server, which has a wire once it is open */
+export function createWayPast(call: { readonly writableLength: number }): WayPast {
   let found: Wire | undefined;
   let isCorked = false;
   return {
     find() {
       if (call.writableLength > 0) return undefined;
-      found ??= findWire();
+      found ??= wireOfServerCall(call);
       return found?.destroyed === false && !found.writableEnded ? found : undefined;
     },
     write(wire, message, done) {
