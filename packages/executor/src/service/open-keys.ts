@@ -10,7 +10,7 @@ import {
 } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import { isCoveredBy } from '@csc-fleet/common/paths';
-import { type JobUser, resolveJobUsers } from '@csc-fleet/sandbox/host';
+import { type JobUser, maySurely, resolveJobUsers } from '@csc-fleet/sandbox/host';
 import type { ExecutorConfig } from './config.ts';
 import { findKept } from './own-host.ts';
 
@@ -55,7 +55,7 @@ export const openKeysNote = 'private keys lie where jobs can read them as soon a
 export const openKeysRemedy =
   'take the keys of owners, CA, gates and clients off this host, or close them to the users of jobs, and keep path_roots clear of where csc has its files';
 
-function jobUsersOf({ runAs }: ExecutorConfig): readonly Pick<JobUser, 'uid' | 'gid'>[] {
+function jobUsersOf({ runAs }: ExecutorConfig): readonly JobUser[] {
   const own = { uid: process.getuid?.() ?? -1, gid: process.getgid?.() ?? -1 };
   // A run_as that names nobody is for others to refuse.
   return orElse<readonly JobUser[]>(() => resolveJobUsers(runAs, own).all, []);
@@ -83,23 +83,13 @@ function toReal(path: string): string {
 }
 
 // By modes alone: whoever reads it by an access list or by another group of its user is not found here.
-function mayRead(file: string, user: Pick<JobUser, 'uid' | 'gid'>): boolean {
+function mayRead(file: string, user: JobUser): boolean {
   return orElse(() => {
     for (let at = dirname(file); ; at = dirname(at)) {
-      if (!allows(statSync(at), user, 0o1)) return false;
-      if (at === '/') return allows(lstatSync(file), user, 0o4);
+      if (!maySurely('enter', statSync(at), user)) return false;
+      if (at === '/') return maySurely('read', lstatSync(file), user);
     }
   }, false);
-}
-
-function allows(
-  { uid, gid, mode }: { readonly uid: number; readonly gid: number; readonly mode: number },
-  user: Pick<JobUser, 'uid' | 'gid'>,
-  bit: 0o1 | 0o4,
-): boolean {
-  if (user.uid === 0) return true;
-  const shift = uid === user.uid ? 6 : gid === user.gid ? 3 : 0;
-  return ((mode >> shift) & bit) !== 0;
 }
 
 function isPrivateKey(file: string): boolean {

@@ -41,10 +41,10 @@ export function mayRead(scope: Stats, user: JobUser): boolean {
 }
 
 /**
- * Whether the job user may enter a directory, or list it, as far as its mode can say: yes is certain, but for an access list. Its
- * one group is known, and whether it has others is not.
+ * Whether the job user may enter a directory, or read (and list) what it is asked of, as far as its mode can say: yes is certain,
+ * but for an access list. Its one group is known, and whether it has others is not.
  */
-export function maySurely(to: 'enter' | 'list', { uid, gid, mode }: Stats, user: JobUser): boolean {
+export function maySurely(to: 'enter' | 'read', { uid, gid, mode }: Stats, user: JobUser): boolean {
   const bits = to === 'enter' ? 0o1 : 0o4;
   if (uid === user.uid) return has(mode >> 6, bits);
   return has(mode >> 3, bits) && (gid === user.gid || has(mode, bits));

@@ -108,7 +108,7 @@ function findClosed(
  * what access lists say, is known of this process's own user alone.
  */
 export function isSurelyOpen(
-  to: 'enter' | 'list',
+  to: 'enter' | 'read',
   directory: string,
   { jobUser, executorUid }: Pick<RunFacts, 'jobUser' | 'executorUid'>,
 ): boolean {

@@ -93,7 +93,7 @@ function findRelied(
 function splitDirectory(arrangement: Arrangement, read: OpenScope, inner: readonly Hole[]): void {
   const { resolution, hidden, directories, binds } = arrangement;
   directories.push(read.source);
-  if (!isSurelyOpen('list', descriptorPath(read.fd), resolution.facts))
+  if (!isSurelyOpen('read', descriptorPath(read.fd), resolution.facts))
     arrangement.unlisted.push(read.source);
   const leftOut: Record<'gone' | 'other', string[]> = { gone: [], other: [] };
   for (const name of readdirSync(descriptorPath(read.fd), 'buffer').map(decodePath)) {
