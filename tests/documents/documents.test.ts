@@ -25,9 +25,9 @@ const listed = (...patterns: string[]): string[] =>
     .filter(Boolean);
 const documents = listed('*.md');
 
-/** The YAML blocks of the README without the indentation of the list that they stand in. */
-function readmeBlocks(): string[] {
-  return [...read('README.md').matchAll(/^( *)```yaml\n(.*?)^ *```/gms)].map(([, indent = '', text = '']) =>
+/** The YAML blocks of a document without the indentation of a list that they stand in. */
+function blocksOf(document: string): string[] {
+  return [...read(document).matchAll(/^( *)```yaml\n(.*?)^ *```/gms)].map(([, indent = '', text = '']) =>
     text.replaceAll(new RegExp(`^${indent}`, 'gm'), ''),
   );
 }
@@ -53,9 +53,10 @@ describe('the table of what sandboxes show of /etc', () => {
 });
 
 describe('the configs that are shown', () => {
-  it('in the README are ones that gate and executor read, with the defaults as its numbers', () => {
-    const [gate = '', executor = '', ownersWord = '', ...rest] = readmeBlocks();
-    expect(rest).toEqual([]);
+  it('in the README and in docs/fleet.md are ones that gate and executor read, with the defaults as their numbers', () => {
+    const [gate = '', executor = '', ...rest] = blocksOf('README.md');
+    const [ownersWord = '', ...more] = blocksOf('docs/fleet.md');
+    expect([...rest, ...more]).toEqual([]);
     expect(readGateConfig(asFile(gate)).listen).toBe('0.0.0.0:7443');
     const { runLimits, reserve, ceiling } = readExecutorConfig(asFile(`${executor}\n${ownersWord}`));
     // What depends on the host is an example.

@@ -59,7 +59,7 @@ function listed(folder: string): string[] {
 const readme = readFileSync(join(repository, 'README.md'), 'utf8');
 const section = readme.slice(
   readme.indexOf('## One machine, no server'),
-  readme.indexOf('\n## Change policies'),
+  readme.indexOf('\n## From a program'),
 );
 
 /** The commands of the first steps, in order. */
