@@ -87,7 +87,7 @@ function describeChange({ last, contract }: ApprovalRequest, { paint, columns }:
 }
 
 /** What is run, where, and what it may touch: not its ids, and not the words of its author. */
-export function diffContracts(before: CommandContract, after: CommandContract) {
+function diffContracts(before: CommandContract, after: CommandContract) {
   return diffLines(contractLines(before), contractLines(after));
 }
 

@@ -22,7 +22,7 @@ export interface TokenWish extends Grant {
 }
 
 /** Of a token's life: who has it may join, so that it is short. */
-export const tokenBounds = { leastMs: 10_000, mostMs: 24 * 3600 * 1000 };
+const tokenBounds = { leastMs: 10_000, mostMs: 24 * 3600 * 1000 };
 
 /**
  * Makes a join token, of which the hash alone is kept. Throws CONFIG_INVALID for a name, label, host or life that cannot be,

@@ -125,7 +125,7 @@ function rowsOfWaiting({ execution, quorum, reviewed, groups, mayBreakGlass }: P
   return rows;
 }
 
-export function pendingJson(pending: PendingApproval): object {
+function pendingJson(pending: PendingApproval): object {
   const { execution, until, quorum, reviewed, riskClass, reason, people, groups, mayBreakGlass } = pending;
   return {
     ...(execution === undefined ? {} : executionJson(execution)),

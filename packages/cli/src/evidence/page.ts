@@ -4,7 +4,7 @@ import { pageProgram } from './page-program.ts';
 import { pageStyle } from './page-style.ts';
 
 /** Bytes of a bundle that a page holds at most: as base64 and as what it says, a browser has several times as much to keep. */
-export const pageBytes = 128 * 1024 * 1024;
+const pageBytes = 128 * 1024 * 1024;
 
 /**
  * A page that verifies a bundle by itself, offline: the files are in it as base64, in which nothing of a page can hide; its

@@ -30,7 +30,7 @@ export interface SignedSubmissions {
 }
 
 /** Milliseconds after which nothing that was signed by then is valid anywhere. */
-export const rememberedMs = maxSubmissionLifeMs + submissionSkewMs;
+const rememberedMs = maxSubmissionLifeMs + submissionSkewMs;
 
 /** Forgets everything with the process. */
 export function createSignedSubmissions(): SignedSubmissions {

@@ -92,6 +92,6 @@ export function without(owed: readonly OwedReceipt[], others: readonly OwedRecei
   return owed.filter((it) => !others.some((other) => isOne(it, other)));
 }
 
-export function isOne(one: OwedReceipt, other: OwedReceipt): boolean {
+function isOne(one: OwedReceipt, other: OwedReceipt): boolean {
   return one.executionId === other.executionId && one.sha256 === other.sha256;
 }

@@ -139,13 +139,6 @@ export function parseApprovers(bytes: Uint8Array): Parsed<Approvers> {
   return file.ok ? parsed(toApprovers(file.value)) : file;
 }
 
-/** Without any: no approval counts that somebody signed. */
-export const noApprovers: Approvers = toApprovers({
-  approvers_version: 'csc.approvers.v0.1',
-  approvers: [],
-  groups: [],
-});
-
 /**
  * The same without the people whom the owners have revoked, and with their revoked keys marked so.
  */

@@ -11,7 +11,6 @@ export {
   type ApproverKey,
   type Approvers,
   approversSchema,
-  noApprovers,
   parseApprovers,
   withoutRevoked,
 } from './approvers.ts';

@@ -1,6 +1,5 @@
 import { createPrivateKey, X509Certificate } from 'node:crypto';
 import { dirname } from 'node:path';
-import { type Clock, systemClock } from '../encoding/index.ts';
 import { CscError, isCscError } from '../errors/index.ts';
 import { checkWritableDirectory, isPemText, type PemSource, readPem, replaceFile } from '../files/index.ts';
 import { identityOfCertificate, validityOf } from '../identity/index.ts';
@@ -18,9 +17,6 @@ export interface RenewalOptions {
   /** Of an executor: its receipt key, and where that one's certificates are. */
   readonly receipts?: { readonly key: PemSource; readonly certificate: string };
   readonly log: Log;
-  readonly clock?: Clock;
-  /** From 0 to 1. Default: at random, so that a fleet does not come all at once. */
-  readonly random?: () => number;
 }
 
 const longestWaitMs = 60 * 60 * 1000;
@@ -57,9 +53,10 @@ export function retryWait(certificate: X509Certificate, failures: number, random
  * is given as a text.
  */
 export function startRenewal(options: RenewalOptions): Renewal {
-  const { tls, log, files, clock = systemClock, random = Math.random } = options;
+  const { tls, log, files } = options;
   checkIsFile(files.cert);
-  const jitter = random();
+  // So that a fleet does not come all at once.
+  const jitter = Math.random();
   let failures = 0;
   let notBefore = 0;
   let timer: NodeJS.Timeout | undefined;
@@ -75,12 +72,11 @@ export function startRenewal(options: RenewalOptions): Renewal {
     if (isStopped) return;
     const at = Math.max(renewalTime(own(), jitter).getTime(), notBefore);
     // In steps: clocks are set, and machines sleep.
-    const waitMs = Math.min(60_000, Math.max(0, at - clock.now().getTime()));
+    const waitMs = Math.min(60_000, Math.max(0, at - Date.now()));
     timer = setTimeout(look, waitMs).unref();
   };
   const look = (): void => {
-    const now = clock.now().getTime();
-    if (now < Math.max(renewalTime(own(), jitter).getTime(), notBefore)) {
+    if (Date.now() < Math.max(renewalTime(own(), jitter).getTime(), notBefore)) {
       plan();
       return;
     }
@@ -94,8 +90,8 @@ export function startRenewal(options: RenewalOptions): Renewal {
       },
       (error: unknown) => {
         failures += 1;
-        const waitMs = Math.round(retryWait(own(), failures, random()));
-        notBefore = clock.now().getTime() + waitMs;
+        const waitMs = Math.round(retryWait(own(), failures, Math.random()));
+        notBefore = Date.now() + waitMs;
         const until = validityOf(own()).until.toISOString();
         const told = isCscError(error) ? `${error.code}: ${error.message}` : error;
         const isFinal = isCscError(error, 'JOIN_REFUSED') || isCscError(error, 'NOT_PERMITTED');

@@ -155,7 +155,7 @@ function signedPayload(artifact: EncodableObject, signature: Signature): Uint8Ar
 }
 
 /** Why a signature does not count, in words that go on behind a colon. */
-export function invalidSignature(problem: string, cause?: unknown): CscError {
+function invalidSignature(problem: string, cause?: unknown): CscError {
   return new CscError(
     'SIGNATURE_INVALID',
     `the signature is not valid: ${problem}`,

@@ -7,7 +7,6 @@ export {
 export { checkPemHolds, type GivenPem, isPemText, looksOfFile, type PemSource, readPem } from './pem.ts';
 export { explainFileError, type FileContent, readBoundedFile } from './read-file.ts';
 export {
-  cacheDirectory,
   configDirectory,
   defaultStateDir,
   userDirectories,

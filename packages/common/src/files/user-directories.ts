@@ -23,11 +23,6 @@ export function configDirectory(env: NodeJS.ProcessEnv): string {
   return placeOf(config, env);
 }
 
-/** Where csc keeps what it can find out anew. Throws as `defaultStateDir`. */
-export function cacheDirectory(env: NodeJS.ProcessEnv): string {
-  return placeOf(cache, env);
-}
-
 /**
  * All places that these may have: by the environment, and where the user's next csc looks for them that is started without
  * these variables. The environment's come first. None of a user who has no home and no such variable.

@@ -15,7 +15,7 @@ import {
 import { parseStrictYaml } from '../yaml/index.ts';
 
 /** Whose tokens they are: what their claims are called. */
-export const issuerKinds = ['github', 'buildkite', 'gitlab', 'generic'] as const;
+const issuerKinds = ['github', 'buildkite', 'gitlab', 'generic'] as const;
 export type IssuerKind = (typeof issuerKinds)[number];
 
 // Anybody may have a token of a public issuer: what does not say whose job it is lets the whole world in. A name that
@@ -98,7 +98,7 @@ export type IssuerKey = z.infer<typeof jwkSchema>;
 export const maxIssuerKeys = 64;
 
 /** What an issuer publishes its keys as (RFC 7517 §5). */
-export const jwksSchema = z.strictObject({ keys: z.array(jwkSchema).min(1).max(maxIssuerKeys) });
+const jwksSchema = z.strictObject({ keys: z.array(jwkSchema).min(1).max(maxIssuerKeys) });
 
 const fetchMember = z
   .strictObject({

@@ -192,7 +192,7 @@ const sealed = z
   });
 
 /** As many statements as one receipt attests. */
-export const maxAttestations = 4;
+const maxAttestations = 4;
 
 const attestation = z
   .strictObject({

@@ -68,7 +68,7 @@ const approvalsJson = 0x22;
  * Decodes as ts-proto does, but for an offer with more approvals than an executor takes: two bytes of a message are an
  * object of a hundred in memory. Throws RangeError, with which the call ends.
  */
-export function decodeConnectResponse(message: Buffer): ConnectResponse {
+function decodeConnectResponse(message: Buffer): ConnectResponse {
   const reader = new BinaryReader(message);
   while (reader.pos < reader.len) {
     const tag = reader.uint32();

@@ -44,7 +44,7 @@ export function checkPurpose({ name, certificate }: NamedCertificate, side: 'ser
 }
 
 /** Why no gate that has a certificate of `ca` takes ours; undefined where nothing speaks against it from here. */
-export function whyNotAccepted({ own, chain, ca }: TlsMaterial, now: Date): string | undefined {
+function whyNotAccepted({ own, chain, ca }: TlsMaterial, now: Date): string | undefined {
   const { certificate } = own;
   const dates = whyNotValid(certificate, now);
   if (dates !== undefined) return dates;

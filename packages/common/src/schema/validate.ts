@@ -47,7 +47,7 @@ const nouns: Readonly<Record<string, string>> = {
 };
 
 /** What is wrong with a member and what would be right, in words for the document's author. */
-export function describeIssue(issue: z.core.$ZodRawIssue): string | undefined {
+function describeIssue(issue: z.core.$ZodRawIssue): string | undefined {
   if (issue.input === undefined) return `is required${dueText(issue)}`;
   switch (issue.code) {
     case 'invalid_type':

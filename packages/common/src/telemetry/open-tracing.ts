@@ -127,7 +127,7 @@ function telling(exporter: SpanExporter, endpoint: string, log: TracesLog): Span
 }
 
 /** The processor of `openTracing`. */
-export function batched(exporter: SpanExporter): SpanProcessor {
+function batched(exporter: SpanExporter): SpanProcessor {
   return new BatchSpanProcessor({
     exporter,
     maxQueueSize: maxWaiting,

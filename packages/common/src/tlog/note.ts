@@ -5,7 +5,7 @@ import { toBuffer } from '../encoding/index.ts';
 import { CscError, faulty, type Parsed, parsed, quoteBriefly } from '../errors/index.ts';
 
 /** The kinds of signature that are made and verified here: a log's own, and a witness's with its time. */
-export const signatureTypes = { ed25519: 1, cosignature: 4 } as const;
+const signatureTypes = { ed25519: 1, cosignature: 4 } as const;
 
 /** Which of them a key is for. */
 export type NoteKeyType = keyof typeof signatureTypes;

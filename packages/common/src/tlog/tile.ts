@@ -87,7 +87,7 @@ export function wholeHash(hashes: Uint8Array): Uint8Array {
 }
 
 /** The longest entry that a bundle can have. */
-export const maxEntryBytes = 65_535;
+const maxEntryBytes = 65_535;
 
 /** Entries as a bundle has them: each behind its length, of two bytes, the higher first. Throws RangeError. */
 export function formatBundle(entries: readonly Uint8Array[]): Buffer {

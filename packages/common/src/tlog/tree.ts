@@ -34,7 +34,7 @@ function sha256(bytes: Uint8Array): Buffer {
 export type NodeReader = (height: number, index: number) => Promise<Uint8Array>;
 
 /** The largest power of two that is smaller than `size`, which is 2 at least. */
-export function splitOf(size: number): number {
+function splitOf(size: number): number {
   let split = 1;
   while (split * 2 < size) split *= 2;
   return split;

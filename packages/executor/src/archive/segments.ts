@@ -35,7 +35,7 @@ export function toSegmentName(now: Date): string {
 }
 
 /** When nothing more could be written to a segment, as milliseconds since 1970: the beginning of the next month, UTC. */
-export function segmentEnd(name: string): number {
+function segmentEnd(name: string): number {
   const [, year, month] = segmentName.exec(name) ?? [];
   return Date.UTC(Number(year), Number(month), 1);
 }

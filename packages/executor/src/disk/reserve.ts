@@ -18,10 +18,10 @@ import { isAlive, type Log, processIdentity } from '@csc-fleet/common/service';
 const mebibyte = 1024 * 1024;
 
 /** Its folder in a state directory. */
-export const reserveDirectory = 'reserve';
+const reserveDirectory = 'reserve';
 
 /** What the journal needs of a disk, in bytes, to be opened, and to take what it must take beside receipts. */
-export const journalRoom = mebibyte;
+const journalRoom = mebibyte;
 
 /** What is given up at once: pages of a journal, and a receipt of a usual size many times over. */
 const portion = mebibyte / 2;

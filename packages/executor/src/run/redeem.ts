@@ -84,7 +84,7 @@ export async function redeem(
  * Builds a command of a run that may leave something on this host: makes its write paths that are missing, then builds it,
  * held. Throws a CscError where the host cannot give what is declared.
  */
-export function buildRedeemed(command: Command, { allowance }: RedeemedRun, site: Site): PreparedCommand {
+function buildRedeemed(command: Command, { allowance }: RedeemedRun, site: Site): PreparedCommand {
   const first = buildUnlessMissing(command, allowance, site);
   if (first.process !== undefined) return first;
   const made = site.workplace.makeMissing(command, allowance);

@@ -2,10 +2,10 @@ import { reasons } from '@csc-fleet/common/errors';
 import { endings } from '@csc-fleet/common/receipt';
 import { type InstrumentTable, secondBuckets, serviceInstruments } from '@csc-fleet/common/telemetry';
 
-export const executorOutcomes = ['success', 'failed', 'blocked', 'expired', 'refused'] as const;
+const executorOutcomes = ['success', 'failed', 'blocked', 'expired', 'refused'] as const;
 
 /** What takes its time on the way of an offer through a host. */
-export const executorStages = ['admission', 'sandbox', 'redeem', 'run', 'receipt', 'deliver'] as const;
+const executorStages = ['admission', 'sandbox', 'redeem', 'run', 'receipt', 'deliver'] as const;
 export type ExecutorStage = (typeof executorStages)[number];
 
 /** All that an executor tells of itself. docs/observability.md and deploy/ are held against it. */

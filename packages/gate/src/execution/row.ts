@@ -52,7 +52,7 @@ export function toExecution(row: ExecutionRow): Execution {
 const glass = /[{,]\\"break_glass_version\\":/;
 
 /** True where a break-glass stands in for its approvals. */
-export function hasBrokenGlass({ approvals_json: texts }: Pick<ExecutionRow, 'approvals_json'>): boolean {
+function hasBrokenGlass({ approvals_json: texts }: Pick<ExecutionRow, 'approvals_json'>): boolean {
   return glass.test(texts);
 }
 

@@ -1,5 +1,5 @@
 /** As far as a host's clock may be from this gate's, either way: its tickets are then written in its own time. */
-export const toleratedSkewMs = 60_000;
+const toleratedSkewMs = 60_000;
 
 // What was under way for long looks like a clock that is late: of the last few, the earliest arrival is nearest the truth.
 const samplesKept = 4;

@@ -19,12 +19,12 @@ const reasonNames = Object.keys(reasons);
 /** Where an execution is, while it is open. */
 export const openStates = ['awaiting_approval', 'queued', 'offered', 'running', 'lost'] as const;
 
-export const reviewVerdicts = ['approve', 'reject', 'break_glass'] as const;
+const reviewVerdicts = ['approve', 'reject', 'break_glass'] as const;
 
 export const outcomes = ['succeeded', 'failed', 'blocked', 'expired', 'cancelled'] as const;
 
 /** What takes its time on the way of a contract through the gate. */
-export const gateStages = ['decide', 'record', 'mint', 'place', 'run', 'receipt'] as const;
+const gateStages = ['decide', 'record', 'mint', 'place', 'run', 'receipt'] as const;
 export type GateStage = (typeof gateStages)[number];
 
 /** All that a gate tells of itself. docs/observability.md and deploy/ are held against it. */

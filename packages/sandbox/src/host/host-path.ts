@@ -4,7 +4,7 @@ import { CscError } from '@csc-fleet/common/errors';
 import { decodePath, encodePath, showPath } from './byte-names.ts';
 
 /** open(2): a handle on the file that neither reads nor writes it. Not in node:fs; the same on x86_64 and aarch64. */
-export const O_PATH = 0o10000000;
+const O_PATH = 0o10000000;
 
 /** A file or directory of the host, held by an O_PATH descriptor: what happens to its name later changes nothing. */
 export interface OpenPath {

@@ -120,7 +120,7 @@ function childrenOf(pid: number): number[] {
  * Processes, zombies aside, that have one of these user ids: the real, the effective, the saved or the file system's.
  * Does not hold up this process, however many others there are.
  */
-export async function findProcessesOf(uids: ReadonlySet<number>): Promise<ProcessId[]> {
+async function findProcessesOf(uids: ReadonlySet<number>): Promise<ProcessId[]> {
   const found: ProcessId[] = [];
   for (const pid of listProcesses()) {
     // proc_pid_status(5). Not the owner of /proc/PID, which is root where a process has made itself undumpable.

@@ -8,7 +8,7 @@ import { matchesName, type NameToken, toPieces, toPlain, toTokens } from './matc
 export const maxGlobMatches = 256;
 
 /** The most entries of directories that are looked at for all patterns of a command: about half a second. */
-export const maxSearchedEntries = 200_000;
+const maxSearchedEntries = 200_000;
 
 /** How many entries a command's patterns may still look at. */
 export interface SearchBudget {

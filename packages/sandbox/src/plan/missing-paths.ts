@@ -15,7 +15,7 @@ const ofFiles = /[^.].*\.[a-z][a-z0-9]{0,9}$/i;
  * open, and directories are what contracts have relied upon: so it is a file only where nothing that the contract says
  * leads into it, and it is an expected output or its name ends as files' names do.
  */
-export function chooseKind(path: string, request: ScopeRequest): Pick<MissingPath, 'kind' | 'guess'> {
+function chooseKind(path: string, request: ScopeRequest): Pick<MissingPath, 'kind' | 'guess'> {
   if (request.writePaths.some((declared) => saysDirectory(declared, path))) return { kind: 'directory' };
   const written = `${showPath(path)}/`;
   const isOutput = request.outputs?.some((output) => stripTree(output) === path) === true;

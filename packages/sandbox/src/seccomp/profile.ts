@@ -88,7 +88,7 @@ export function parseSeccompProfile(bytes: Uint8Array): Parsed<SeccompProfile> {
  * What a profile says that would do nothing, or something else than in a container engine. A filter that silently lets
  * through what its author believes to be denied is worse than none, so each of these is refused.
  */
-export function findProfileFaults(profile: SeccompProfile): Fault[] {
+function findProfileFaults(profile: SeccompProfile): Fault[] {
   return [
     ...findErrnoFaults(profile.defaultAction, profile.defaultErrnoRet, 'defaultErrnoRet'),
     ...profile.syscalls.flatMap((entry, index) => findEntryFaults(entry, `syscalls[${index}]`)),
