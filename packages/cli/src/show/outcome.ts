@@ -3,7 +3,7 @@ import { type Decision, type Execution, ExecutionState, Verdict } from '@csc-fle
 import type { ExecutionReceipt } from '@csc-fleet/common/receipt';
 import { adviceOn } from '../action/act.ts';
 import { exitCodes } from '../action/exit-codes.ts';
-import { formatElapsed, type Paint, plainLine } from '../terminal/text.ts';
+import { formatDuration, type Paint, plainLine } from '../terminal/text.ts';
 import { type DecisionView, describeDecision, groupsAsked } from './decision.ts';
 
 /** How an execution stands at the end of a command that followed it. */
@@ -141,7 +141,7 @@ function describeEnd({ execution, resolution }: Outcome): End {
 
 function elapsed({ startedAt, endedAt }: Execution): string {
   if (startedAt === undefined || endedAt === undefined) return '';
-  return ` in ${formatElapsed(endedAt.getTime() - startedAt.getTime())}`;
+  return ` in ${formatDuration(endedAt.getTime() - startedAt.getTime())}`;
 }
 
 /** How many bytes of each stream came out here. */

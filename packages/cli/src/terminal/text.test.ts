@@ -1,7 +1,7 @@
 import { InvalidArgumentError } from 'commander';
 import { describe, expect, it } from 'vitest';
 import { parseDuration } from '../action/options.ts';
-import { formatElapsed } from './text.ts';
+import { formatDuration, formatElapsed } from './text.ts';
 
 describe('durations', () => {
   it.each([
@@ -28,5 +28,14 @@ describe('durations', () => {
     [7_620_000, '2 h 07 min'],
   ])('%i ms are shown as %s', (ms, text) => {
     expect(formatElapsed(ms)).toBe(text);
+  });
+
+  it.each([
+    [0.4, '0 ms'],
+    [34.2, '34 ms'],
+    [999.6, '1.0 s'],
+    [12_400, '12 s'],
+  ])('%f ms of what is over are shown as %s', (ms, text) => {
+    expect(formatDuration(ms)).toBe(text);
   });
 });

@@ -33,6 +33,11 @@ export function formatElapsed(ms: number): string {
   return `${Math.floor(minutes / 60)} h ${two(minutes % 60)} min`;
 }
 
+/** The same of what is over: `34 ms` below a second, where a clock that runs would flicker. */
+export function formatDuration(ms: number): string {
+  return Math.round(ms) < 1000 ? `${Math.round(ms)} ms` : formatElapsed(ms);
+}
+
 /** What a terminal showed, for one that it is not to speak to: its lines, and each control character as it is written. */
 export function readable(data: Uint8Array): string {
   return showInvisible(Buffer.from(data).toString('utf8').replaceAll('\r\n', '\n'));

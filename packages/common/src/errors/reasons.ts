@@ -108,7 +108,8 @@ export const reasons = {
     about: ['contract', 'host'],
     retry: 'no',
     means: 'the contract asks for what this host never grants',
-    remedy: 'ask for less, or select another host',
+    remedy:
+      'ask for less, or select a host whose owner grants more (`ceiling` in its config); `csc run` grants no network, no secrets and, without --allow-inline-code, no code in argv',
   },
   TICKET_REVOKED: {
     status: 'PERMISSION_DENIED',
