@@ -190,7 +190,7 @@ export class LiveExecution {
     // Numbered by the store: what came before it may yet fail.
     const told = this.#placings.pick(happened);
     const events = told.map((event) => ({ executionId: this.id, sequence: 0, at, event }));
-    const row = { ...this.#row, ...change } as ExecutionRow;
+    const row = { ...this.#row, ...change };
     const audit = toAudit({ row, at, happened: told, receipt, executorBefore: this.#row.executor_id });
     const step: Step = { change, events, withinMs, withdrawn, receipt, audit };
     await this.#write(step, irrevocable);
@@ -201,13 +201,13 @@ export class LiveExecution {
   async #write(step: Step, irrevocable = false): Promise<void> {
     const { change } = step;
     this.#writing.add(change);
-    this.#row = { ...this.#row, ...change } as ExecutionRow;
+    this.#row = { ...this.#row, ...change };
     const write = async (): Promise<void> => {
       // Its receipt, which says more, or the owners' word got to the disk before: nothing comes after the end.
       if (irrevocable && this.#isOver) return;
       const events = await this.#store.advance(this.id, step);
       // At once, and so in the order of the disk: the next step's answer may be here already.
-      this.#written = { ...this.#written, ...change } as ExecutionRow;
+      this.#written = { ...this.#written, ...change };
       this.#events.push(...events);
       this.#settle(change);
     };
@@ -220,7 +220,7 @@ export class LiveExecution {
 
   #settle(change: ExecutionChange): void {
     this.#writing.delete(change);
-    this.#row = Object.assign({ ...this.#written }, ...this.#writing) as ExecutionRow;
+    this.#row = Object.assign({ ...this.#written }, ...this.#writing);
   }
 
   /** Writes down what somebody has said of what awaits approval, and nobody else's word meanwhile. Rejects as advance. */
@@ -240,11 +240,11 @@ export class LiveExecution {
   async approve(at: Date, { change, happened, approvals, key, usage }: Approve): Promise<void> {
     this.#approving = true;
     try {
-      const row = { ...this.#row, ...change } as ExecutionRow;
+      const row = { ...this.#row, ...change };
       const audit = toAudit({ row, at, happened: [], approvals: fromStoredApprovals(row.approvals_json) });
       await this.#store.advance(this.id, { change, events: [], approvals, key, usage, audit });
       if (this.terminal) throw new CscError('APPROVAL_INVALID', 'the execution was ended meanwhile');
-      this.#written = { ...this.#written, ...change } as ExecutionRow;
+      this.#written = { ...this.#written, ...change };
     } finally {
       this.#approving = false;
     }
@@ -254,7 +254,10 @@ export class LiveExecution {
 
 // Of what is LOST something more may be said, as that its end is asked for; these decide whether it goes on.
 const endsOrGoesOn: ReadonlySet<string> = new Set<Happening['$case']>([
-  ...(['queued', 'started', 'returned', 'finished'] as const),
+  'queued',
+  'started',
+  'returned',
+  'finished',
 ]);
 
 function findGrace(events: readonly ExecutionEvent[]): number | undefined {

@@ -111,7 +111,7 @@ export class Executions {
     const bytes = storedBytes(row, receiptJson);
     const usage = { principal: row.principal, now: at, bytes, bytesPerDay: this.#bytesPerDay(row.principal) };
     const audit = toAudit({
-      row: kept as ExecutionRow,
+      row: kept,
       at,
       happened,
       identity,
@@ -120,7 +120,7 @@ export class Executions {
     });
     const step: Step = { change: {}, events, approvals, key, usage, audit, ...receipt };
     if (!(await this.#store.create(row, step))) return undefined;
-    const live = new LiveExecution(this.#store, kept as ExecutionRow, events, this.#onChanged);
+    const live = new LiveExecution(this.#store, kept, events, this.#onChanged);
     if (commandIds.length > 0 && commandIds.length <= fewCommands) live.knowCommands(commandIds);
     if (!live.terminal) this.#hold(live);
     this.#onCreated(live);

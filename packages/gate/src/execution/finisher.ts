@@ -93,7 +93,7 @@ export class Finisher {
       signer,
       now,
     );
-    const change = { ...also, state, ended_at: toTimestamp(now), error } as Partial<ExecutionRow>;
+    const change = { ...also, state, ended_at: toTimestamp(now), error };
     await this.#end(execution, change, toGatesOwn(receiptJson), withdrawn, happened);
   }
 
@@ -161,7 +161,7 @@ export function toFinished(
   receipt: StoredReceipt | undefined,
   resolutions: readonly Buffer[] = [],
 ): Happening {
-  const execution = toExecution(row as ExecutionRow);
+  const execution = toExecution(row);
   const { receiptJson, originalJson } = receipt ?? toGatesOwn(Buffer.alloc(0));
   const resolutionsJson = [...resolutions];
   return { $case: 'finished', value: { execution, receiptJson, originalJson, resolutionsJson } };

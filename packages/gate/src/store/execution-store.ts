@@ -4,7 +4,7 @@ import { sql } from 'kysely';
 import type { Access } from './access.ts';
 import { changeExecution, findKey, insertRow } from './hot-queries.ts';
 import { queries } from './node-sqlite.ts';
-import type { ExecutionRow, NewExecution } from './tables.ts';
+import type { ExecutionRow, ListedExecution, NewExecution } from './tables.ts';
 import {
   chargeUsage,
   type IdempotencyKey,
@@ -41,36 +41,42 @@ export interface ExecutionStore {
   contract(executionId: string): Promise<string>;
   /** Executions that have not ended, oldest first. */
   open(): Promise<ExecutionRow[]>;
-  list(query: ListQuery): Promise<ExecutionRow[]>;
+  list(query: ListQuery): Promise<ListedExecution[]>;
   events(executionId: string): Promise<ExecutionEvent[]>;
 }
 
 const rowColumns = [
-  ...(['number', 'execution_id', 'principal', 'state', 'contract_id', 'contract_sha256', 'intent'] as const),
-  ...(['policy_profile', 'policy_sha256', 'decision', 'decision_expires_at', 'selector_json'] as const),
-  ...([
-    'receipt_version',
-    'approvals_json',
-    'submission_json',
-    'submission_token',
-    'terminal_json',
-    'binding',
-    'submitted_at',
-    'queue_deadline',
-    'executor_id',
-  ] as const),
-  ...([
-    'ticket_id',
-    'ticket_epoch',
-    'limits_json',
-    'started_at',
-    'ended_at',
-    'exit_code',
-    'error',
-    'pruned_at',
-  ] as const),
-  'trace_context' as const,
-];
+  'number',
+  'execution_id',
+  'principal',
+  'state',
+  'contract_id',
+  'contract_sha256',
+  'intent',
+  'policy_profile',
+  'policy_sha256',
+  'decision',
+  'decision_expires_at',
+  'selector_json',
+  'receipt_version',
+  'approvals_json',
+  'submission_json',
+  'submission_token',
+  'binding',
+  'terminal_json',
+  'submitted_at',
+  'queue_deadline',
+  'executor_id',
+  'ticket_id',
+  'ticket_epoch',
+  'limits_json',
+  'started_at',
+  'ended_at',
+  'exit_code',
+  'error',
+  'trace_context',
+  'pruned_at',
+] as const satisfies readonly (keyof ListedExecution)[];
 
 const executions = () => queries.selectFrom('executions').select(rowColumns);
 
@@ -129,7 +135,7 @@ export function executionsIn(access: Access): ExecutionStore {
     open(): Promise<ExecutionRow[]> {
       return access.all(executions().where('ended_at', 'is', null).orderBy('number'));
     },
-    list({ principal, states, limit, before }: ListQuery): Promise<ExecutionRow[]> {
+    list({ principal, states, limit, before }: ListQuery): Promise<ListedExecution[]> {
       let all = queries.selectFrom('executions').select('number').orderBy('number', 'desc').limit(limit);
       if (principal !== undefined) all = all.where('principal', '=', principal);
       if (before !== undefined) all = all.where('number', '<', before);

@@ -5,9 +5,9 @@ import type { Store } from './store.ts';
 import type {
   AuditRow,
   ChainHeadRow,
-  ExecutionRow,
   ExecutorRow,
   KeyRow,
+  ListedExecution,
   NewAudit,
   NewExecution,
   StoredReceipt,
@@ -16,7 +16,7 @@ import type {
 import type { IdempotencyKey, Step } from './write-step.ts';
 
 interface Kept {
-  readonly row: ExecutionRow;
+  readonly row: ListedExecution;
   readonly contract: string;
   readonly events: ExecutionEvent[];
   receipt?: StoredReceipt;
@@ -41,7 +41,7 @@ export function createMemoryStore(): Store {
   const audit: AuditRow[] = [];
   const audited = new Signal();
 
-  const rows = (wanted: (row: ExecutionRow) => boolean): ExecutionRow[] =>
+  const rows = (wanted: (row: ListedExecution) => boolean): ListedExecution[] =>
     [...executions.values()].flatMap(({ row }) => (wanted(row) ? [{ ...row }] : []));
 
   const addAudit = (records: readonly NewAudit[]): void => {
@@ -67,7 +67,7 @@ export function createMemoryStore(): Store {
   };
 
   const apply = (kept: Kept, step: Step): readonly ExecutionEvent[] => {
-    Object.assign(kept.row, definedOf(step.change));
+    Object.assign(kept.row, step.change);
     const before = kept.events.length;
     const events = step.events.map((event, index) => ({ ...event, sequence: before + index + 1 }));
     kept.events.push(...events);
@@ -186,34 +186,11 @@ export function createMemoryStore(): Store {
   };
 }
 
-function toKept({ contract_json: contract, number: _, ...given }: NewExecution, number: number): Kept {
-  const row: ExecutionRow = {
-    number,
-    submission_json: null,
-    submission_token: null,
-    binding: null,
-    terminal_json: null,
-    queue_deadline: null,
-    executor_id: null,
-    ticket_id: null,
-    ticket_epoch: null,
-    limits_json: null,
-    started_at: null,
-    ended_at: null,
-    exit_code: null,
-    trace_context: null,
-    pruned_at: null,
-    ...given,
-    decision: new Uint8Array(given.decision),
-  };
+function toKept({ contract_json: contract, ...given }: NewExecution, number: number): Kept {
+  const row = { ...given, number, decision: new Uint8Array(given.decision) };
   return { row, contract, events: [], withdrawn: [] };
 }
 
 function nameOf({ principal, idempotency_key }: IdempotencyKey): string {
   return JSON.stringify([principal, idempotency_key]);
-}
-
-// As on disk: what is undefined changes nothing.
-function definedOf(change: Step['change']): Step['change'] {
-  return Object.fromEntries(Object.entries(change).filter(([, value]) => value !== undefined));
 }

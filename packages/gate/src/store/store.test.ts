@@ -54,7 +54,7 @@ async function reopen(): Promise<void> {
   store = await open();
 }
 
-function row(overrides: Partial<NewExecution> = {}): NewExecution & { execution_id: string } {
+function row(overrides: Partial<NewExecution> = {}): NewExecution {
   return {
     execution_id: randomUUID(),
     principal: 'spiffe://csc.local/client/agent',
@@ -71,6 +71,7 @@ function row(overrides: Partial<NewExecution> = {}): NewExecution & { execution_
     receipt_version: 'csc.receipt.v0.2',
     approvals_json: '[]',
     submission_json: null,
+    submission_token: null,
     binding: null,
     terminal_json: null,
     submitted_at: '2026-01-01T00:00:00Z',
@@ -110,7 +111,7 @@ describe.each(['on disk', 'in memory'])('a store %s', (where) => {
   describe('an execution', () => {
     it('is as it was in a store that is opened again', async () => {
       const created = row();
-      const { contract_json: contract, ...kept } = { submission_token: null, ...created };
+      const { contract_json: contract, ...kept } = created;
       const id = created.execution_id;
       expect(await store.create(created, { ...nothing, events: [event(id, 1)] })).toBe(true);
       await store.advance(id, {

@@ -1,4 +1,4 @@
-import type { Generated, Insertable, Selectable, Updateable } from 'kysely';
+import type { Generated, Insertable, Selectable } from 'kysely';
 
 /** One row an execution. Times are RFC 3339 texts; documents are JSON texts. */
 export interface ExecutionTable {
@@ -154,10 +154,11 @@ export interface Tables {
   readonly executors: ExecutorTable;
 }
 
+export type NewExecution = Omit<Selectable<ExecutionTable>, 'number'>;
 /** Without the contract, which may be a megabyte: thousands of these can be in memory. */
-export type ExecutionRow = Omit<Selectable<ExecutionTable>, 'contract_json'>;
-export type NewExecution = Insertable<ExecutionTable>;
-export type ExecutionChange = Updateable<ExecutionTable>;
+export type ExecutionRow = Omit<NewExecution, 'contract_json'>;
+export type ListedExecution = ExecutionRow & Pick<Selectable<ExecutionTable>, 'number'>;
+export type ExecutionChange = Partial<ExecutionRow>;
 export type WithdrawnOffer = Pick<WithdrawnOfferTable, 'ticket_id' | 'executor_id'>;
 export type ChainHeadRow = Selectable<ChainHeadTable>;
 export type ExecutorRow = Selectable<ExecutorTable>;
