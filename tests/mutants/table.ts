@@ -1998,7 +1998,7 @@ const fleet: readonly Mutant[] = [
   {
     name: 'half-made-keys-stay',
     file: 'packages/common/src/files/write-file.ts',
-    before: 'now - stats.mtimeMs < abandonedMs',
+    before: 'Date.now() - stats.mtimeMs < abandonedMs',
     after: 'true',
     tests: [`${gate}/service/signing-key.test.ts`],
     red: 'clears away what was half made when a gate was killed',
@@ -3443,7 +3443,7 @@ const exported: readonly Mutant[] = [
   {
     name: 'envelope-of-anything',
     file: 'packages/common/src/dsse/envelope.ts',
-    before: 'if (signature === undefined || !ed25519.verify(signed, signature, key.publicKey)) continue;',
+    before: 'if (signature === undefined || !nodeEd25519.verify(signed, signature, key.publicKey)) continue;',
     after: 'if (signature === undefined) continue;',
     tests: ['packages/cli/src/commands/receipts.test.ts'],
     red: 'do not lend a statement’s signature to another receipt',
@@ -3846,7 +3846,7 @@ const tokens: readonly Mutant[] = [
   {
     name: 'issuer-asked-for-each-unknown-key',
     file: 'packages/common/src/oidc/issuer-keys.ts',
-    before: 'const mayAsk = now - state.askedAt >= minIntervalMs || now < state.askedAt;',
+    before: 'const mayAsk = now - this.#askedAt >= minIntervalMs || now < this.#askedAt;',
     after: 'const mayAsk = true;',
     tests: ['packages/common/src/oidc/oidc.test.ts'],
     red: 'a flood of such ids asks once',

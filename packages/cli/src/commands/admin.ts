@@ -2,7 +2,7 @@ import { existsSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { type Approver, parseApprovers } from '@csc-fleet/common/approval';
 import { toBase64 } from '@csc-fleet/common/crypto';
-import { type Clock, systemClock, toTimestamp } from '@csc-fleet/common/encoding';
+import { systemClock, toTimestamp } from '@csc-fleet/common/encoding';
 import { CscError, orThrow } from '@csc-fleet/common/errors';
 import { parseIssuers, parseRevoked, type Revocation, revocationKinds } from '@csc-fleet/common/owners';
 import { bindingOf } from '@csc-fleet/common/policy';
@@ -238,8 +238,8 @@ function isAbout(entry: Revocation, kind: Kind, id: string): boolean {
   return entry.kind === kind && entry.id === id;
 }
 
-function since(clock: Clock = systemClock): string {
-  return toTimestamp(clock.now());
+function since(): string {
+  return toTimestamp(new Date());
 }
 
 function running(end: true | undefined): Revocation['running'] {

@@ -408,10 +408,9 @@ function describeAge(signedAt: string | undefined, now: Date): string {
   return `, signed ${signedAt.replace('.000Z', 'Z')} (${Math.floor(minutes / size)} ${name} ago)`;
 }
 
-function describe(
-  { root, targets, stagedRoot, stagedTargets, freshUntil, vouchedAt, files, damaged = [] }: RepositoryStatus,
-  now = new Date(),
-): string {
+function describe(status: RepositoryStatus): string {
+  const { root, targets, stagedRoot, stagedTargets, freshUntil, vouchedAt, files, damaged = [] } = status;
+  const now = new Date();
   const lines = [
     `root      version ${root.version}, expires ${root.expires}`,
     targets === undefined

@@ -5,11 +5,11 @@ import { BoundedCache } from './bounded-cache.ts';
 import { isAcceptableKey, isAcceptableSignature } from './canonical-points.ts';
 import { type Ed25519, keyLength } from './ed25519.ts';
 
-/**
- * Ed25519 by node:crypto (OpenSSL), for the hot path.
- * @param cachedKeys how many public keys stay decoded between calls; a fleet has one an executor
- */
-export function createNodeEd25519(cachedKeys = 1024): Ed25519 {
+// Public keys that stay decoded between calls; a fleet has one an executor.
+const cachedKeys = 1024;
+
+/** Ed25519 by node:crypto (OpenSSL), for the hot path. */
+export function createNodeEd25519(): Ed25519 {
   const publicKeys = new BoundedCache<KeyObject>(cachedKeys);
   return {
     name: 'node:crypto',

@@ -1,5 +1,5 @@
 import * as z from 'zod';
-import { type Ed25519, type KeyRing, nodeEd25519, parseBase64, toBase64 } from '../crypto/index.ts';
+import { type KeyRing, nodeEd25519, parseBase64, toBase64 } from '../crypto/index.ts';
 import { parseStrictJson } from '../encoding/index.ts';
 import { CscError, orThrow, type Parsed } from '../errors/index.ts';
 import { validate } from '../schema/index.ts';
@@ -59,7 +59,6 @@ export function parseEnvelope(bytes: Uint8Array): Parsed<Envelope> {
 export function openEnvelope(
   envelope: Envelope,
   keys: KeyRing,
-  ed25519: Ed25519 = nodeEd25519,
 ): { readonly payload: Uint8Array; readonly keyId: string } {
   const payload = parseBase64(envelope.payload);
   if (payload === undefined) throw new CscError('SIGNATURE_INVALID', 'the envelope’s payload is not base64');
@@ -72,7 +71,7 @@ export function openEnvelope(
   const signed = preAuthEncoding(envelope.payloadType, payload);
   for (const { key, sig } of known) {
     const signature = parseBase64(sig);
-    if (signature === undefined || !ed25519.verify(signed, signature, key.publicKey)) continue;
+    if (signature === undefined || !nodeEd25519.verify(signed, signature, key.publicKey)) continue;
     if (key.revokedAt === undefined) return { payload, keyId: key.keyId };
     throw new CscError('KEY_REVOKED', `the key ${JSON.stringify(key.keyId)} was revoked`);
   }

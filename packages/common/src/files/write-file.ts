@@ -66,12 +66,12 @@ const abandonedMs = 60_000;
  * Removes what was being put aside in a directory when a process was killed, and is not any more. What cannot be removed
  * stays: the next start tries again.
  */
-export function sweepPartial(directory: string, now = Date.now()): void {
+export function sweepPartial(directory: string): void {
   for (const name of namesIn(directory)) {
     const path = join(directory, name);
     if (destinationOf(name) === name) continue;
     const stats = lstatSync(path, { throwIfNoEntry: false });
-    if (stats?.isFile() !== true || now - stats.mtimeMs < abandonedMs) continue;
+    if (stats?.isFile() !== true || Date.now() - stats.mtimeMs < abandonedMs) continue;
     try {
       rmSync(path, { force: true });
     } catch {

@@ -5,11 +5,7 @@ import { validate } from '../schema/index.ts';
 import type { IssuerKeys } from './open-token.ts';
 import { refusedToken } from './read-token.ts';
 
-export interface IssuerKeysOptions {
-  readonly clock?: Clock;
-  /** Gives the bytes at an https URL. Default: asks for them, within bounds. */
-  readonly fetch?: (url: string, ca: string | undefined) => Promise<Uint8Array>;
-}
+type FetchJson = typeof import('./fetch.ts').fetchJson;
 
 // Keys that were fetched are fresh for so long; then they are asked for again, and go on where that fails.
 const freshMs = 10 * 60_000;
@@ -17,19 +13,9 @@ const freshMs = 10 * 60_000;
 const minIntervalMs = 30_000;
 const maxJwksBytes = 256 * 1024;
 
-// Loaded by those who have to ask.
-const askForJson: NonNullable<IssuerKeysOptions['fetch']> = async (url, ca) =>
-  (await import('./fetch.ts')).fetchJson(url, ca);
-
 interface Fetched {
   readonly keys: readonly IssuerKey[];
   readonly at: number;
-}
-
-interface State {
-  known: Fetched | undefined;
-  askedAt: number;
-  asking: Promise<Fetched> | undefined;
 }
 
 /**
@@ -37,55 +23,64 @@ interface State {
  * publishes, which are kept, asked for again when an id is not among them, and outlive an issuer that is away for no
  * longer than `max_stale_sec`. Without leave nothing is ever fetched.
  */
-export function createIssuerKeys({
-  clock = systemClock,
-  fetch = askForJson,
-}: IssuerKeysOptions = {}): IssuerKeys {
-  const states = new Map<string, State>();
+export function createIssuerKeys(clock: Clock = systemClock): IssuerKeys {
+  const published = new Map<string, PublishedKeys>();
   return {
     find: async (issuer, keyId) => {
       const { jwks, fetch: leave } = issuer;
       if (jwks !== undefined) return withId(jwks.keys, keyId);
       if (leave === undefined) return [];
       const name = JSON.stringify([issuer.issuer, leave]);
-      const state = states.get(name) ?? {
-        known: undefined,
-        askedAt: Number.NEGATIVE_INFINITY,
-        asking: undefined,
-      };
-      states.set(name, state);
-      return withId((await current(state, keyId)).keys, keyId);
-
-      async function current(state: State, keyId: string): Promise<Fetched> {
-        const now = clock.now().getTime();
-        const { known } = state;
-        const isFresh = known !== undefined && now - known.at < freshMs && now >= known.at;
-        if (isFresh && withId(known.keys, keyId).length > 0) return known;
-        const mayAsk = now - state.askedAt >= minIntervalMs || now < state.askedAt;
-        try {
-          if (state.asking === undefined && !mayAsk) throw tooSoon();
-          return await ask(state, now);
-        } catch (error) {
-          const staleMs = (leave?.max_stale_sec ?? 0) * 1000;
-          if (known !== undefined && now - known.at <= staleMs) return known;
-          throw error;
-        }
-      }
-
-      function ask(state: State, now: number): Promise<Fetched> {
-        state.askedAt = state.asking === undefined ? now : state.askedAt;
-        state.asking ??= fetchKeys(issuer, fetch)
-          .then((keys) => {
-            state.known = { keys, at: now };
-            return state.known;
-          })
-          .finally(() => {
-            state.asking = undefined;
-          });
-        return state.asking;
-      }
+      const keys = published.get(name) ?? new PublishedKeys(issuer, leave.max_stale_sec * 1000, clock);
+      published.set(name, keys);
+      return withId(await keys.current(keyId), keyId);
     },
   };
+}
+
+/** What one issuer publishes. */
+class PublishedKeys {
+  readonly #issuer: Issuer;
+  readonly #staleMs: number;
+  readonly #clock: Clock;
+  #known: Fetched | undefined;
+  #askedAt = Number.NEGATIVE_INFINITY;
+  #asking: Promise<Fetched> | undefined;
+
+  constructor(issuer: Issuer, staleMs: number, clock: Clock) {
+    this.#issuer = issuer;
+    this.#staleMs = staleMs;
+    this.#clock = clock;
+  }
+
+  /** All of them; those that are known already where the one of this id is among them. */
+  async current(keyId: string): Promise<readonly IssuerKey[]> {
+    const now = this.#clock.now().getTime();
+    const known = this.#known;
+    const isFresh = known !== undefined && now - known.at < freshMs && now >= known.at;
+    if (isFresh && withId(known.keys, keyId).length > 0) return known.keys;
+    const mayAsk = now - this.#askedAt >= minIntervalMs || now < this.#askedAt;
+    try {
+      if (this.#asking === undefined && !mayAsk) throw tooSoon();
+      return (await this.#ask(now)).keys;
+    } catch (error) {
+      if (known !== undefined && now - known.at <= this.#staleMs) return known.keys;
+      throw error;
+    }
+  }
+
+  #ask(now: number): Promise<Fetched> {
+    this.#askedAt = this.#asking === undefined ? now : this.#askedAt;
+    this.#asking ??= fetchKeys(this.#issuer)
+      .then((keys) => {
+        this.#known = { keys, at: now };
+        return this.#known;
+      })
+      .finally(() => {
+        this.#asking = undefined;
+      });
+    return this.#asking;
+  }
 }
 
 function withId(keys: readonly IssuerKey[], keyId: string): readonly IssuerKey[] {
@@ -98,14 +93,13 @@ function tooSoon(): CscError {
   );
 }
 
-async function fetchKeys(
-  issuer: Issuer,
-  fetch: NonNullable<IssuerKeysOptions['fetch']>,
-): Promise<readonly IssuerKey[]> {
+async function fetchKeys(issuer: Issuer): Promise<readonly IssuerKey[]> {
   const { jwks_uri: given, ca } = issuer.fetch ?? {};
   try {
-    const url = given ?? (await discover(issuer, fetch));
-    return readKeys(await fetch(url, ca));
+    // Loaded by those who have to ask.
+    const { fetchJson } = await import('./fetch.ts');
+    const url = given ?? (await discover(issuer, fetchJson));
+    return readKeys(await fetchJson(url, ca));
   } catch (cause) {
     const why = cause instanceof CscError ? cause.message : 'no answer that can be read';
     throw refusedToken(`the keys of ${issuer.issuer} could not be fetched: ${why}`, cause);
@@ -114,9 +108,9 @@ async function fetchKeys(
 
 // OpenID Connect Discovery §4. What it names must be of the issuer's own host: a page of it that somebody else may write
 // must not name their keys.
-async function discover(issuer: Issuer, fetch: NonNullable<IssuerKeysOptions['fetch']>): Promise<string> {
+async function discover(issuer: Issuer, fetchJson: FetchJson): Promise<string> {
   const base = issuer.issuer.replace(/\/$/, '');
-  const document = readJson(await fetch(`${base}/.well-known/openid-configuration`, issuer.fetch?.ca));
+  const document = readJson(await fetchJson(`${base}/.well-known/openid-configuration`, issuer.fetch?.ca));
   const { issuer: named, jwks_uri: uri } = isJsonObject(document) ? document : {};
   if (named !== issuer.issuer)
     throw new CscError('CONFIG_INVALID', 'its discovery document is of another issuer');

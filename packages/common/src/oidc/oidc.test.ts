@@ -308,7 +308,7 @@ describe('keys that are fetched', () => {
     it = await TestIssuer.make(server.url, 'ES256');
     let at = 1_800_000_000_000;
     const clock = { now: () => new Date(at) };
-    const keys = createIssuerKeys({ clock });
+    const keys = createIssuerKeys(clock);
     const of = described({ ...it.described(), fetch: { ca, max_stale_sec: 3600 } });
     const asks = async (over: object = {}) =>
       judge(await it.sign(claims, { now: clock.now(), ...over }), { of, keys, now: clock.now() });

@@ -64,14 +64,9 @@ export function refuseRepository(directory: string): void {
 }
 
 /** Stages a root with other keys, one version on: it needs the signatures of the old root's keys and of its own. */
-export function rotateRoot(
-  directory: string,
-  keys: RepositoryKeys,
-  now: Date,
-  lifetimes = defaultLifetimes,
-): void {
+export function rotateRoot(directory: string, keys: RepositoryKeys, now: Date): void {
   const { version } = currentRoot(directory).signed;
-  stageRoot(directory, keys, version + 1, now, lifetimes);
+  stageRoot(directory, keys, version + 1, now, defaultLifetimes);
 }
 
 function stageRoot(
@@ -221,14 +216,13 @@ export function stageStop(
   { name, next }: Stop,
   signers: readonly Signer[],
   now: Date,
-  lifetimes = defaultLifetimes,
 ): void {
   const before = standingFiles(directory);
   const bytes = next(before.get(name));
   const files = new Map([...before, [name, bytes]]);
   readOwnersFiles(files);
   const version = (publishedTargets(directory)?.signed.version ?? 0) + 1;
-  const expires = new Date(now.getTime() + lifetimes.targets);
+  const expires = new Date(now.getTime() + defaultLifetimes.targets);
   const stop = createTargets(files, { version, expires, signedAt: now });
   const { keyIDs = [] } = currentRoot(directory).signed.roles['targets'] ?? {};
   for (const signer of signers) {

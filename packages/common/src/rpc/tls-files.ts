@@ -1,6 +1,5 @@
 import { createPrivateKey, type X509Certificate } from 'node:crypto';
 import { createSecureContext, type SecureContext, type SecureContextOptions } from 'node:tls';
-import { type Clock, systemClock } from '../encoding/index.ts';
 import { CscError } from '../errors/index.ts';
 import { checkPemHolds, type GivenPem, looksOfFile, type PemSource, readPem } from '../files/index.ts';
 import { certificatesIn, checkValidNow, type NamedCertificate } from '../identity/index.ts';
@@ -99,7 +98,6 @@ export class TlsSource {
   /** As config files call it. */
   readonly name = 'tls';
   readonly #files: TlsFiles;
-  readonly #clock: Clock;
   readonly #check: (next: TlsMaterial) => void;
   readonly #listeners: ((material: TlsMaterial) => void)[] = [];
   #material: TlsMaterial;
@@ -110,9 +108,8 @@ export class TlsSource {
    * Throws as readTlsMaterial does.
    * @param check throws for what must not be taken up
    */
-  constructor(files: TlsFiles, check: (next: TlsMaterial) => void = () => undefined, clock = systemClock) {
+  constructor(files: TlsFiles, check: (next: TlsMaterial) => void = () => undefined) {
     this.#files = files;
-    this.#clock = clock;
     this.#check = check;
     this.#looks = looksOf(files);
     this.#material = this.#read();
@@ -166,7 +163,7 @@ export class TlsSource {
   }
 
   #read(): TlsMaterial {
-    const next = readTlsMaterial(this.#files, this.#clock.now());
+    const next = readTlsMaterial(this.#files, new Date());
     this.#check(next);
     return next;
   }

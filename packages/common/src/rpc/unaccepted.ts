@@ -17,10 +17,10 @@ export function isDropped({ message }: CscError): boolean {
  * cannot be accepted, else the error with what is worth a look. Other errors are given back as they are.
  * @param error GATE_UNREACHABLE
  */
-export function explainDrop(error: CscError, material: TlsMaterial, now = new Date()): CscError {
+export function explainDrop(error: CscError, material: TlsMaterial): CscError {
   if (error.code !== 'GATE_UNREACHABLE' || !dropped.test(error.message)) return error;
   const { name, certificate } = material.own;
-  const why = whyNotAccepted(material, now);
+  const why = whyNotAccepted(material, new Date());
   const options = { cause: error.cause };
   if (why !== undefined) {
     const message = `the gate ended the connection, as it does not accept the certificate ${name}: it ${why}`;

@@ -10,8 +10,6 @@ export interface LastHandlerOptions {
   log(fields: LogFields, message: LogMessage<'error'>): void;
   /** Stops in order before the process ends: at most `stopMs` are waited for it. */
   stop(): Promise<unknown>;
-  /** Default: `process.exit`. */
-  readonly exit?: (code: number) => void;
 }
 
 /** What a service ends with that can no longer answer for itself; it is to be started again. */
@@ -32,17 +30,17 @@ const endMs = 30_000;
  * @returns takes the handler away again
  */
 export function installLastHandler(options: LastHandlerOptions): () => void {
-  const { log, stop, exit = (code: number) => process.exit(code) } = options;
+  const { log, stop } = options;
   const recent: number[] = [];
   let ending = false;
   const giveUp = (why: string): void => {
     if (ending) return;
     ending = true;
     attempt(() => log({ why }, 'ending, to be started again'));
-    const late = setTimeout(() => exit(unsoundExitCode), stopMs);
+    const late = setTimeout(() => process.exit(unsoundExitCode), stopMs);
     const done = (): void => {
       clearTimeout(late);
-      exit(unsoundExitCode);
+      process.exit(unsoundExitCode);
     };
     Promise.resolve().then(stop).then(done, done);
   };
@@ -56,14 +54,14 @@ export function installLastHandler(options: LastHandlerOptions): () => void {
   const onUncaught = (error: unknown, origin: string): void => {
     if (isStoreLost(error)) {
       attempt(() => log({ error: error.cause, why: error.message }, 'ending, to be started again'));
-      exit(unsoundExitCode);
+      process.exit(unsoundExitCode);
       return;
     }
     const owner = takeOwner();
     const error_id = randomBytes(6).toString('hex');
     const whose = owner?.name ?? 'unknown';
     attempt(() => log({ error, error_id, origin, owner: whose }, 'an exception that nobody caught'));
-    if (isUnsound(error)) exit(unsoundExitCode);
+    if (isUnsound(error)) process.exit(unsoundExitCode);
     else if (isTooMany(recent, performance.now())) giveUp('too many exceptions that nobody caught');
     else if (owner !== undefined) endOwner(owner, error_id);
   };

@@ -39,7 +39,6 @@ export interface UpkeepOptions {
   readonly log: Log;
   /** How often the files are looked at. Default: every 2 s. */
   readonly everyMs?: number | undefined;
-  readonly now?: () => Date;
 }
 
 /** Keeps what a service has read up to date: on SIGHUP all of it, and certificates, keys and secrets by itself. */
@@ -153,8 +152,7 @@ class FilesUpkeep implements Upkeep {
   }
 
   warnings(): readonly string[] {
-    const { now = () => new Date() } = this.#options;
-    const endings = endingSoon(this.certificates(), now()).map(tellEnding);
+    const endings = endingSoon(this.certificates(), new Date()).map(tellEnding);
     return this.#refused === undefined
       ? endings
       : [`the last reload was refused: ${this.#refused}`, ...endings];
@@ -171,9 +169,8 @@ class FilesUpkeep implements Upkeep {
   }
 
   #say(outcome: Omit<ReloadOutcome, 'at'>): void {
-    const { now = () => new Date() } = this.#options;
     this.#refused = outcome.error;
-    this.#said?.({ at: now().toISOString(), ...outcome });
+    this.#said?.({ at: new Date().toISOString(), ...outcome });
   }
 
   certificates(): NamedCertificate[] {
@@ -181,8 +178,8 @@ class FilesUpkeep implements Upkeep {
   }
 
   #warn(): void {
-    const { log, now = () => new Date() } = this.#options;
-    for (const ending of endingSoon(this.certificates(), now())) logEnding(log, ending);
+    const { log } = this.#options;
+    for (const ending of endingSoon(this.certificates(), new Date())) logEnding(log, ending);
   }
 }
 

@@ -34,11 +34,6 @@ export class Outbox {
   #openMs = 0;
   #onOverflow: (() => void) | undefined;
   #onRoom: () => void = () => undefined;
-  readonly #monotonicMs: () => number;
-
-  constructor(monotonicMs: () => number = () => performance.now()) {
-    this.#monotonicMs = monotonicMs;
-  }
 
   /** False: the gate does not hear us now. */
   get isOpen(): boolean {
@@ -52,7 +47,7 @@ export class Outbox {
 
   /** How long the gate has been there, in all connections together, in milliseconds. */
   get openMs(): number {
-    return this.#openMs + (this.isOpen ? this.#monotonicMs() - this.#openedAt : 0);
+    return this.#openMs + (this.isOpen ? performance.now() - this.#openedAt : 0);
   }
 
   /** Whether the next message goes out at once. */
@@ -82,7 +77,7 @@ export class Outbox {
   /** Says what has waited, as far as the way takes it. */
   open(send: Send): void {
     this.#openMs = this.openMs;
-    this.#openedAt = this.#monotonicMs();
+    this.#openedAt = performance.now();
     this.#send = send;
     this.#timesOpened += 1;
     this.#isFull = false;

@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { type BackedUp, backUp, restoreBackup } from '@csc-fleet/common/database';
-import { type Clock, systemClock } from '@csc-fleet/common/encoding';
+import { systemClock } from '@csc-fleet/common/encoding';
 import { CscError } from '@csc-fleet/common/errors';
 import { makeDirectory, readBoundedFile } from '@csc-fleet/common/files';
 import { lockStateDirectory } from '@csc-fleet/sandbox/host';
@@ -33,7 +33,6 @@ export function backUpExecutor(stateDir: string, to: string): Promise<void> {
 export async function restoreExecutor(
   stateDir: string,
   from: string,
-  clock: Clock = systemClock,
 ): Promise<EpochChange & { readonly replaced: string | undefined }> {
   makeDirectory(stateDir, { mode: 0o700 });
   const taken = `an executor uses ${stateDir}: stop it first, then restore`;
@@ -42,7 +41,7 @@ export async function restoreExecutor(
     checkSameOwner(stateDir, from);
     let change: EpochChange | undefined;
     const replaced = await restoreBackup(backedUp(stateDir), from, async (path) => {
-      change = await beginEpochOf(path, join(stateDir, archiveDirectory), clock);
+      change = await beginEpochOf(path, join(stateDir, archiveDirectory), systemClock);
     });
     if (change === undefined) throw new CscError('INTERNAL', 'the restored journal has no new epoch');
     return { ...change, replaced };

@@ -304,7 +304,7 @@ async function choosePorts(
     signer,
     checkOutlast: createOutlastCheck({ signer, clock, renews: options.caAddress !== undefined }),
     attestReceipts: options.attestReceipts,
-    issuerKeys: createIssuerKeys({ clock }),
+    issuerKeys: createIssuerKeys(clock),
     journal,
     clock,
     log,

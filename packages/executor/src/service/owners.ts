@@ -1,6 +1,6 @@
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { type Clock, systemClock } from '@csc-fleet/common/encoding';
+import { systemClock } from '@csc-fleet/common/encoding';
 import { isCscError } from '@csc-fleet/common/errors';
 import { createPolicySet, type PolicySet } from '@csc-fleet/common/policy';
 import {
@@ -83,7 +83,6 @@ export interface RepositoryOwnersOptions {
   /** Where files come from where the config says `gate`. */
   readonly gate: RepositorySource;
   readonly log: Log;
-  readonly clock?: Clock;
 }
 
 /**
@@ -91,11 +90,11 @@ export interface RepositoryOwnersOptions {
  * counts as a whole, from one moment on. Throws FILE_UNREADABLE where the pinned root cannot be read.
  */
 export function createRepositoryOwners(options: RepositoryOwnersOptions): HostOwners {
-  const { config, directory, gate, log, clock = systemClock } = options;
+  const { config, directory, gate, log } = options;
   const pinnedRoot = readPinnedRoot(config.root);
   const source = config.from === 'gate' ? gate : createDirectorySource(config.from);
   const onDamage = (error: unknown) => log.warn({ error }, damageNote);
-  const mirror = createPolicyMirror({ directory, pinnedRoot, source, clock, onDamage });
+  const mirror = createPolicyMirror({ directory, pinnedRoot, source, clock: systemClock, onDamage });
   return new RepositoryOwners(mirror, config, log);
 }
 

@@ -130,7 +130,7 @@ export async function assemble(options: GateOptions, dependencies: GateDependenc
   const { tracing } = dependencies;
   const traces = tracing === undefined ? undefined : new RunTraces(tracing);
   const told = { onError, onNotice, onWarning };
-  const issuerKeys = createIssuerKeys({ clock });
+  const issuerKeys = createIssuerKeys(clock);
   const base = { ...options, ...told, owners, trustDomain, issuerKeys, clock, monotonicMs, store, tracing };
   const output = new OutputStore(join(dataDir, 'output'));
   const { meter } = dependencies;

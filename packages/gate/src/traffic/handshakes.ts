@@ -32,18 +32,15 @@ const mostAMinute = 60;
  */
 export class HandshakeLog {
   readonly #log: Log;
-  readonly #now: () => number;
   /** By address and reason; how many were not written since. */
   readonly #counts = new Map<string, number>();
-  #since: number;
+  /** Milliseconds that never go back. */
+  #since = performance.now();
   #lines = 0;
   #leftOut = 0;
 
-  /** @param now milliseconds that never go back */
-  constructor(log: Log, now: () => number = () => performance.now()) {
+  constructor(log: Log) {
     this.#log = log;
-    this.#now = now;
-    this.#since = now();
   }
 
   /** A handshake that failed, as node:tls tells it. */
@@ -69,7 +66,7 @@ export class HandshakeLog {
   }
 
   #begin(): void {
-    const now = this.#now();
+    const now = performance.now();
     if (now - this.#since < againMs) return;
     const again = [...this.#counts.values()].reduce((sum, count) => sum + count, 0);
     if (again + this.#leftOut > 0)

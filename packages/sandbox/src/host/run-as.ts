@@ -86,13 +86,11 @@ const lowestFree = 65_520;
  * Whom the way to the network of a root executor's jobs runs as: `csc-proxy` where there is such an account, else an id
  * that is nobody's. An executor that is not root has only its own. Throws SANDBOX_UNAVAILABLE where no id is free.
  */
-export function findProxyUser(
-  { all }: JobUsers,
-  own: JobUser = { uid: process.getuid?.() ?? -1, gid: process.getgid?.() ?? -1 },
-  { users, groups }: Accounts = readAccounts(),
-): JobUser {
+export function findProxyUser({ all }: JobUsers): JobUser {
+  const own: JobUser = { uid: process.getuid?.() ?? -1, gid: process.getgid?.() ?? -1 };
   if (own.uid !== 0) return own;
   const isJobs = ({ uid, gid }: JobUser): boolean => all.some((job) => job.uid === uid || job.gid === gid);
+  const { users, groups } = readAccounts();
   const account = users.find(({ name }) => name === proxyAccount);
   if (account !== undefined && account.uid !== 0 && account.gid !== 0 && !isJobs(account)) return account;
   if (account !== undefined)

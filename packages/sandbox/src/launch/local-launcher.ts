@@ -6,17 +6,12 @@ import { OutputStream } from './output-stream.ts';
 import { createPipePool } from './pipe-pool.ts';
 import { orInfrastructure, supervise } from './supervise.ts';
 
-export interface LocalLauncherOptions {
-  /** As for the bwrap launcher. */
-  readonly scratchDirectory?: string;
-}
-
 /**
  * Runs commands on the host itself, for workstations without Linux: nothing is confined. A process that leaves its
  * process group (setsid(2)) outlives the command.
  */
-export function createLocalLauncher(options: LocalLauncherOptions = {}): Launcher {
-  const pipePool = createPipePool({ directory: options.scratchDirectory ?? defaultScratchDirectory() });
+export function createLocalLauncher(): Launcher {
+  const pipePool = createPipePool({ directory: defaultScratchDirectory() });
   return {
     launch({ segments, place, hold, terminal }) {
       if (place.kind !== 'local') throw new TypeError('the local launcher has no sandbox to offer');
