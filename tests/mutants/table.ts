@@ -3009,6 +3009,8 @@ const believesReceipts: readonly Mutant[] = [
 
 const hostile = ['tests/adversarial/hostile-gate.test.ts'];
 const mirror = 'packages/common/src/policy-repository/mirror.ts';
+const fetching = 'packages/common/src/policy-repository/fetch.ts';
+const version = 'packages/common/src/policy-repository/version.ts';
 
 /** A host that a gate with its real key gets something out of, over the wire. */
 const takenOver: readonly Mutant[] = [
@@ -3079,8 +3081,8 @@ const takenOver: readonly Mutant[] = [
   {
     name: 'news-that-failed-is-not-asked-for-again',
     file: `${executor}/service/owners.ts`,
-    before: 'if (heard === undefined) this.#retryLater();',
-    after: 'if (heard === undefined) void 0;',
+    before: 'if (heard === undefined || heard.unkept !== undefined) this.#retryLater();',
+    after: 'if (heard === undefined || heard.unkept !== undefined) void 0;',
     tests: [`${executor}/service/owners.test.ts`],
     red: 'whose gate is gone before it has answered',
   },
@@ -3111,10 +3113,18 @@ const takenOver: readonly Mutant[] = [
   {
     name: 'mirror-forgets-what-it-knew',
     file: mirror,
-    before: 'if (before === undefined) {',
-    after: 'if (before !== null) {',
+    before: 'before?.metadata ?? { root: Buffer.from(pinnedRoot) }',
+    after: '{ root: Buffer.from(pinnedRoot) }',
     tests: hostile,
     red: 'what they said before, once it has heard the next',
+  },
+  {
+    name: 'what-could-not-be-kept-is-forgotten',
+    file: mirror,
+    before: '        unkept = files;\n',
+    after: '',
+    tests: ['packages/common/src/policy-repository/mirror-disk.test.ts'],
+    red: 'does not let a source take back what was heard',
   },
   {
     name: 'another-root-counts',
@@ -3126,7 +3136,7 @@ const takenOver: readonly Mutant[] = [
   },
   {
     name: 'any-number-of-targets',
-    file: mirror,
+    file: fetching,
     before: '!hasBoundedMembers(bytes)',
     after: 'false',
     tests: ['packages/common/src/policy-repository/mirror-disk.test.ts'],
@@ -3134,7 +3144,7 @@ const takenOver: readonly Mutant[] = [
   },
   {
     name: 'targets-of-any-size',
-    file: mirror,
+    file: fetching,
     before: 'sizes.some((size) => size > artifactBytes.ownersFile) ||',
     after: '',
     tests: ['packages/common/src/policy-repository/mirror-disk.test.ts'],
@@ -3142,7 +3152,7 @@ const takenOver: readonly Mutant[] = [
   },
   {
     name: 'targets-of-any-size-together',
-    file: mirror,
+    file: fetching,
     before: 'sum(sizes) > maxAllTargetBytes',
     after: 'false',
     tests: ['packages/common/src/policy-repository/mirror-disk.test.ts'],
@@ -3150,7 +3160,7 @@ const takenOver: readonly Mutant[] = [
   },
   {
     name: 'kept-files-may-be-edited',
-    file: mirror,
+    file: version,
     before: "file === undefined || sha256Hex(file) !== hashes['sha256']",
     after: 'file === undefined',
     tests: ['packages/common/src/policy-repository/mirror-disk.test.ts'],
@@ -3318,7 +3328,7 @@ const takenOver: readonly Mutant[] = [
   },
   {
     name: 'kept-timestamp-may-be-edited',
-    file: mirror,
+    file: version,
     before: "  root.verifyDelegate('timestamp', timestamp);\n",
     after: '',
     tests: ['packages/common/src/policy-repository/mirror-disk.test.ts'],

@@ -1,4 +1,5 @@
 export { findDamage, publishedStamp } from './damage.ts';
+export type { RepositorySource } from './fetch.ts';
 export {
   type KeptContent,
   type KeptRepository,
@@ -12,7 +13,6 @@ export {
   type MirrorOptions,
   type PolicyMirror,
   type PublishedPolicy,
-  type RepositorySource,
 } from './mirror.ts';
 export { type Files, isOwnersFile, type OwnersFiles, readOwnersFiles } from './owners-files.ts';
 export { checkOnlineKey, publishStaged, refreshPublished } from './publish.ts';

@@ -1,4 +1,4 @@
-// The metadata of TUF 1.0 as the owners make it. What a host verifies, tuf-js verifies: see mirror.ts.
+// The metadata of TUF 1.0 as the owners make it. What a host verifies, tuf-js verifies: see fetch.ts.
 import {
   Key,
   Metadata,

@@ -1,5 +1,4 @@
 import {
-  existsSync,
   mkdirSync,
   readdirSync,
   readFileSync,
@@ -9,11 +8,27 @@ import {
   truncateSync,
   writeFileSync,
 } from 'node:fs';
+import { type FileHandle, open } from 'node:fs/promises';
 import { join } from 'node:path';
-import { bindings, keys, online, profile, RepositoryOfTwo } from '@csc-fleet/test-kit/repository-of-two';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import {
+  bindings,
+  keys,
+  online,
+  profile,
+  RepositoryOfTwo,
+  refusal,
+} from '@csc-fleet/test-kit/repository-of-two';
+import { SmallDisk } from '@csc-fleet/test-kit/small-disk';
+import { afterEach, beforeEach, describe, expect, it, onTestFinished, vi } from 'vitest';
 import { artifactBytes } from '../encoding/index.ts';
-import { createDirectorySource, type PolicyMirror, publishStaged, rootBytes, rotateRoot } from './index.ts';
+import {
+  addFile,
+  createDirectorySource,
+  type PolicyMirror,
+  type PublishedPolicy,
+  rootBytes,
+  rotateRoot,
+} from './index.ts';
 import { addSignature, createSnapshot, createTimestamp, toBytes } from './metadata.ts';
 
 let repository: RepositoryOfTwo;
@@ -88,32 +103,75 @@ describe('what a host keeps on disk', () => {
     expect(told().load()?.refreshedAt).toEqual(repository.now);
   });
 
-  it('is not blamed on the owners where the disk is full, and what was left behind is cleared away', async () => {
-    mkdirSync(inMirror('0dead'));
-    writeFileSync(inMirror('0dead/x'), '');
-    publishStaged(repository.owners, online, new Date(repository.now.getTime() + 1000));
-    const { fetch } = createDirectorySource(repository.published);
-    const full = {
-      fetch: (path: string) => {
-        // Writing there gives ENOSPC.
-        for (const name of path === 'metadata/timestamp.json'
-          ? readdirSync(join(repository.root, 'mirror'))
-          : []) {
-          const file = join(repository.root, 'mirror', name, 'metadata', 'timestamp.json');
-          if (!keptVersion().endsWith(name) && existsSync(file)) {
-            rmSync(file);
-            symlinkSync('/dev/full', file);
-          }
-        }
-        return fetch(path);
-      },
+  describe('on a disk that is full', () => {
+    let disk: SmallDisk;
+    let mirror: PolicyMirror;
+    const publishNext = (timeout: number) => {
+      addFile(repository.owners, 'policies/inspect.yaml', profile('inspect', timeout));
+      repository.publish();
     };
-    await expect(told(full).refresh()).rejects.toMatchObject({
-      code: 'FILE_UNWRITABLE',
-      message: expect.stringContaining('ENOSPC'),
+    const timeout = (policy: PublishedPolicy | undefined) =>
+      policy?.policies.byName('inspect')?.policy.max_timeout_sec;
+
+    beforeEach(async () => {
+      disk = new SmallDisk(join(repository.root, 'disk'), 2 * 1024 * 1024);
+      mirror = told(undefined, { directory: disk.path });
+      await mirror.refresh();
+      disk.fill();
     });
-    expect(readdirSync(join(repository.root, 'mirror'))).toHaveLength(2);
-    expect(told().load()?.version).toBe(1);
+    afterEach(() => disk.unmount());
+
+    it('does not keep from counting what the owners say, and is kept once there is room', async () => {
+      mkdirSync(join(disk.path, '0dead'));
+      publishNext(70);
+      const heard = await mirror.refresh();
+      expect(timeout(heard)).toBe(70);
+      expect(heard.unkept).toMatchObject({
+        code: 'FILE_UNWRITABLE',
+        message: expect.stringMatching(/ENOSPC|no space|full/i),
+      });
+      expect(timeout(mirror.load())).toBe(60);
+      // Neither what it could not write, nor what a process left behind that was killed.
+      const folders = readdirSync(disk.path, { withFileTypes: true }).filter((it) => it.isDirectory());
+      expect(folders).toHaveLength(1);
+      disk.makeRoom();
+      expect((await mirror.refresh()).unkept).toBeUndefined();
+      expect(timeout(mirror.load())).toBe(70);
+      expect(damages).toEqual([]);
+    });
+
+    it('does not let a source take back what was heard', async () => {
+      publishNext(70);
+      const old = repository.keep('old');
+      publishNext(80);
+      let from = createDirectorySource(repository.published);
+      mirror = told({ fetch: (path) => from.fetch(path) }, { directory: disk.path });
+      expect(timeout(await mirror.refresh())).toBe(80);
+      from = old;
+      expect(await refusal(() => mirror.refresh())).toBe('POLICY_UNSIGNED');
+    });
+  });
+
+  it('is put there some files at a time', async () => {
+    const files = Array.from({ length: 100 }, (_, n) => [`policies/p${n}.yaml`, profile(`p${n}`)] as const);
+    const more = ['policies/inspect.yaml', profile('inspect')] as const;
+    repository.publishTargets(new Map([['bindings.yaml', bindings], more, ...files]), 2);
+    const handle = await open('/dev/null');
+    const prototype: FileHandle = Object.getPrototypeOf(handle);
+    await handle.close();
+    const { sync } = prototype;
+    let [now, most] = [0, 0];
+    const syncs = vi.spyOn(prototype, 'sync').mockImplementation(async function (this: FileHandle) {
+      now += 1;
+      most = Math.max(most, now);
+      await sync.call(this);
+      now -= 1;
+    });
+    onTestFinished(() => syncs.mockRestore());
+    expect((await told().refresh()).policies.all()).toHaveLength(101);
+    expect(syncs.mock.calls.length).toBeGreaterThan(100);
+    expect(most).toBeGreaterThan(1);
+    expect(most).toBeLessThanOrEqual(16);
   });
 
   it.each([

@@ -2,7 +2,7 @@ import { realpathSync } from 'node:fs';
 import { join } from 'node:path';
 import { artifactBytes } from '../encoding/index.ts';
 import { readBoundedFile } from '../files/index.ts';
-import type { RepositorySource } from './mirror.ts';
+import type { RepositorySource } from './fetch.ts';
 
 // What a repository serves: no segment begins with a dot, so that no name leads out of the folder.
 const servedPath = /^(?:metadata|targets)(?:\/[A-Za-z0-9_-][A-Za-z0-9._-]*){1,3}$/;

@@ -54,6 +54,10 @@ export const logMessages = {
   },
   'not reloaded: what was loaded before goes on': error('both', 'Mend what `error` names, and reload again.'),
   'files have changed, and were taken up': info('both'),
+  'what the owners say counts, and cannot be kept on disk: a restart may not know it': error(
+    'both',
+    'Make room on the disk of `data_dir` or `state_dir`, or let the service’s user write there; it is kept by itself then.',
+  ),
   'files have changed and cannot be used: what was loaded before goes on': error(
     'both',
     'Mend the `files` that it names: they are looked at again by themselves.',

@@ -14,6 +14,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { sha256Hex } from '@csc-fleet/common/encoding';
 import { readFrames } from '@csc-fleet/common/output-log';
+import { createPolicySet } from '@csc-fleet/common/policy';
 import { type Log, silentLog } from '@csc-fleet/common/service';
 import { makeContract, shell } from '@csc-fleet/test-kit/contract';
 import { openWorkbench, type Workbench, type WorkbenchOptions } from '@csc-fleet/test-kit/executor/workbench';
@@ -119,6 +120,16 @@ describe('an executor whose state_dir is full', () => {
     disk.makeRoom();
     expect((await bench.gate.receipt(offer('echo again'))).status).toBe('success');
     expect(said).toContainEqual(expect.stringContaining('has room again'));
+  });
+
+  it('ends what runs by a revocation that says so, with a receipt', async () => {
+    await open();
+    const running = offerWaiting();
+    await runs();
+    disk.fill();
+    const freeze = { since: '2026-11-27T12:00:00Z', reason: 'a key is lost', running: 'end' } as const;
+    bench.executor.reconsider({ policies: createPolicySet([]), freeze });
+    expect(await bench.gate.receipt(running)).toMatchObject({ status: 'failed', ended: 'cancelled' });
   });
 
   it('cuts output off where even the room for its receipt was taken', async () => {

@@ -14,7 +14,7 @@ import { frozen, TestRepository } from '@csc-fleet/test-kit/policy-repository';
 import { SmallDisk } from '@csc-fleet/test-kit/small-disk';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { checkFresh } from '../admission/owners.ts';
-import { createRepositoryOwners, type HostOwners } from './owners.ts';
+import { createRepositoryOwners, type HostOwners, loadKnownWord } from './owners.ts';
 
 it('word from the future is none, but for a minute', () => {
   const check = (ms: number) =>
@@ -50,11 +50,14 @@ describe('a host whose owners publish a repository', () => {
     return repository;
   }
 
+  // Once a day: nothing but what a test does has it asked for.
+  const config = () =>
+    ({ root: join(root, 'root.json'), from: 'gate', maxStalenessSec: 60, refreshSec: 86_400 }) as const;
+
   function open({ root: pinned }: TestRepository, fetch: RepositorySource['fetch']): HostOwners {
     writeFileSync(join(root, 'root.json'), pinned);
     owners = createRepositoryOwners({
-      // Once a day: nothing but what a test does has it asked for.
-      config: { root: join(root, 'root.json'), from: 'gate', maxStalenessSec: 60, refreshSec: 86_400 },
+      config: config(),
       directory: join(root, 'mirror'),
       gate: { fetch },
       log: silentLog,
@@ -109,21 +112,30 @@ describe('a host whose owners publish a repository', () => {
     await expect.poll(() => host.current().freeze, { timeout: 10_000 }).toBeDefined();
   });
 
-  it.runIf(process.getuid?.() === 0)('hears it once its disk has room again', async () => {
-    const repository = publishing('a');
-    const disk = new SmallDisk(join(root, 'mirror'), 4 * 1024 * 1024);
-    try {
-      const host = open(repository, published(repository));
-      await host.refresh();
-      repository.publish({ 'freeze.yaml': frozen });
-      disk.fill();
-      host.hearNews();
-      await host.hearing?.();
-      expect(host.current().freeze).toBeUndefined();
-      disk.makeRoom();
-      await expect.poll(() => host.current().freeze, { timeout: 10_000 }).toBeDefined();
-    } finally {
-      disk.unmount();
-    }
-  });
+  it.runIf(process.getuid?.() === 0)(
+    'hears it while its disk is full, and keeps it once there is room',
+    async () => {
+      const repository = publishing('a');
+      const disk = new SmallDisk(join(root, 'mirror'), 4 * 1024 * 1024);
+      try {
+        const host = open(repository, published(repository));
+        const heard: boolean[] = [];
+        host.onChange(({ freeze }) => void heard.push(freeze !== undefined));
+        await host.refresh();
+        repository.publish({ 'freeze.yaml': frozen });
+        disk.fill();
+        host.hearNews();
+        await host.hearing?.();
+        expect(host.current().freeze).toBeDefined();
+        expect(heard).toEqual([false, true]);
+        const kept = () => loadKnownWord(config(), join(root, 'mirror'))?.freeze;
+        expect(kept()).toBeUndefined();
+        disk.makeRoom();
+        await expect.poll(kept, { timeout: 10_000 }).toBeDefined();
+        expect(heard).toEqual([false, true]);
+      } finally {
+        disk.unmount();
+      }
+    },
+  );
 });

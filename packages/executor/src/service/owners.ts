@@ -101,6 +101,8 @@ export function createRepositoryOwners(options: RepositoryOwnersOptions): HostOw
 const damageNote =
   'the policy repository that was kept on disk cannot be used: it is fetched anew from the pinned root on, and what this host had seen no longer protects it from an older version';
 
+const unkeptNote = 'what the owners say counts, and cannot be kept on disk: a restart may not know it';
+
 // Between one look and the next.
 const restMs = 250;
 // After one that came to nothing, in milliseconds: what has been revoked meanwhile must not wait for the next regular look, which
@@ -176,7 +178,7 @@ class RepositoryOwners implements HostOwners {
     const before = this.#heard;
     const heard = await this.#ask();
     if (this.#isClosed) return;
-    if (heard === undefined) this.#retryLater();
+    if (heard === undefined || heard.unkept !== undefined) this.#retryLater();
     else this.#retryMs = firstRetryMs;
     // The version alone does not tell that it says something else.
     if (heard === undefined || heard.contentSha256 === before?.contentSha256) return;
@@ -192,6 +194,8 @@ class RepositoryOwners implements HostOwners {
   async #ask(): Promise<PublishedPolicy | undefined> {
     try {
       this.#heard = await this.#mirror.refresh();
+      const { unkept } = this.#heard;
+      if (unkept !== undefined) this.#log.error({ error: unkept }, unkeptNote);
       return this.#heard;
     } catch (error) {
       // Nobody answers a service that ends.

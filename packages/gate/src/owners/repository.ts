@@ -71,6 +71,7 @@ const damageNote =
 
 const faultMessages = {
   take: 'the policy repository cannot be taken as it is: what was verified last goes on',
+  keep: 'what the owners say counts, and cannot be kept on disk: a restart may not know it',
   'keep fresh':
     'the policy repository cannot be refreshed with the online key: hosts will refuse it once it is too old',
   serve: 'THE PUBLISHED POLICY REPOSITORY HAS BEEN CHANGED by somebody who cannot sign it: hosts refuse it',
@@ -139,10 +140,8 @@ class Repository implements GateRepository {
     this.#lookForDamage();
     try {
       const seen = await this.#timestamp();
-      const first = await this.#mirror.refresh();
-      this.#seen = seen;
+      const first = await this.#take(seen);
       this.#content = contentOf(first);
-      this.#current = first;
       return toWord(first);
     } catch (error) {
       const known = this.#mirror.load();
@@ -195,9 +194,7 @@ class Repository implements GateRepository {
       // Before the others are read: what is published meanwhile is looked at next time.
       const seen = await this.#timestamp();
       if (seen === this.#seen) return undefined;
-      const next = await this.#mirror.refresh();
-      this.#seen = seen;
-      this.#current = next;
+      const next = await this.#take(seen);
       this.#faults.delete('take');
       if (contentOf(next) === this.#content) return undefined;
       this.#content = contentOf(next);
@@ -206,6 +203,17 @@ class Repository implements GateRepository {
       this.#fault('take', error);
       return undefined;
     }
+  }
+
+  // What could not be kept is looked at again.
+  async #take(seen: string): Promise<PublishedPolicy> {
+    const next = await this.#mirror.refresh();
+    this.#current = next;
+    if (next.unkept === undefined) {
+      this.#seen = seen;
+      this.#faults.delete('keep');
+    } else this.#fault('keep', next.unkept);
+    return next;
   }
 
   async #timestamp(): Promise<string> {
