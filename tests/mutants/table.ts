@@ -465,7 +465,24 @@ const typists: readonly Mutant[] = [
 ];
 
 /** What a full disk holds up. */
+const writeWatch = [`${executor}/run/write-watch.test.ts`];
 const disks: readonly Mutant[] = [
+  {
+    name: 'descriptors-in-a-socket-are-not-missed',
+    file: `${executor}/run/deleted-files.ts`,
+    before: 'if (stats?.isSocket() && holdsDescriptors(file)) written = { ...written, complete: false };',
+    after: '',
+    tests: writeWatch,
+    red: 'deleted files whose descriptors wait in a socket',
+  },
+  {
+    name: 'deleted-symlinks-are-free',
+    file: `${executor}/run/deleted-files.ts`,
+    before: 'if (stats === undefined || stats.nlink > 0n || !devices.has(stats.dev)) continue;',
+    after: 'if (stats?.isFile() !== true || stats.nlink > 0n || !devices.has(stats.dev)) continue;',
+    tests: writeWatch,
+    red: 'deleted symlinks that it holds handles on',
+  },
   {
     name: 'reserve-is-never-given-up',
     file: `${executor}/disk/reserve.ts`,

@@ -1,4 +1,5 @@
 import { opendir, stat } from 'node:fs/promises';
+import { readBoundedFile } from '@csc-fleet/common/files';
 import { encodePath } from '@csc-fleet/sandbox/host';
 import { addWritten, nothingWritten, type Written } from '../evidence/written.ts';
 
@@ -7,8 +8,9 @@ const entriesEachMs = 10;
 
 /**
  * Files without a name that processes keep open, or mapped, on the file systems of these roots: they take room until
- * their last holder is gone, and no walk over names finds them. What this user may not look at counts as nothing; where
- * more are open than are looked at in `ms` milliseconds, about, it is not complete.
+ * their last holder is gone, and no walk over names finds them. So do symlinks, FIFOs and directories without one. What
+ * this user may not look at counts as nothing. It is not complete where more are open than are looked at in `ms`
+ * milliseconds, about, or where descriptors wait in a socket: nobody but who receives them knows of what.
  */
 export async function measureDeleted(
   pids: readonly number[],
@@ -24,13 +26,27 @@ export async function measureDeleted(
     if (left < 0) return { ...written, complete: false };
     // The links there lead to the open files themselves (proc_pid_fd(5)); stat(2) opens nothing.
     const stats = await stat(file, { bigint: true }).catch(() => undefined);
-    if (stats === undefined || stats.nlink > 0n || !stats.isFile() || !devices.has(stats.dev)) continue;
+    if (stats?.isSocket() && holdsDescriptors(file)) written = { ...written, complete: false };
+    if (stats === undefined || stats.nlink > 0n || !devices.has(stats.dev)) continue;
     const id = `${stats.dev}:${stats.ino}`;
     const bytes = Number(stats.blocks) * 512;
-    if (!seen.has(id)) written = addWritten(written, { files: 1, inodes: 1, bytes, complete: true });
+    const files = stats.isFile() ? 1 : 0;
+    if (!seen.has(id)) written = addWritten(written, { files, inodes: 1, bytes, complete: true });
     seen.add(id);
   }
   return written;
+}
+
+// proc_pid_fdinfo(5), of Unix sockets since Linux 5.8: how many descriptors were sent to it and not received yet, or to
+// those that it has not accepted yet.
+function holdsDescriptors(socket: string): boolean {
+  try {
+    const info = readBoundedFile(socket.replace(/fd(?=\/\d+$)/, 'fdinfo'), { maxBytes: 4096 });
+    return /^scm_fds:\s+[1-9]/m.test(info.bytes.toString('latin1'));
+  } catch {
+    // It is closed by now.
+    return false;
+  }
 }
 
 /**

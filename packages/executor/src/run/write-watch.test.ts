@@ -33,6 +33,30 @@ for i in range(200000): os.mkdir(f"d{i}"); os.symlink("x", f"s{i}"); os.link("on
 with open("gone", "wb") as file:
   os.unlink("gone")
   for _ in range(3000): file.write(bytes(1 << 16)); file.flush(); time.sleep(0.003)`,
+  'deleted symlinks that it holds handles on': `
+import resource
+resource.setrlimit(resource.RLIMIT_NOFILE, (4096, 4096))
+held = []
+for i in range(4000): os.symlink("x", "s"); held.append(os.open("s", os.O_PATH | os.O_NOFOLLOW)); os.unlink("s"); time.sleep(0.001)
+time.sleep(3)`,
+  'deleted files whose descriptors wait in a socket': `
+import socket
+ours, theirs = socket.socketpair()
+for i in range(100):
+  with open("gone", "wb") as file:
+    os.unlink("gone")
+    file.write(bytes(1 << 20)); file.flush(); socket.send_fds(ours, [b"x"], [file.fileno()])
+  time.sleep(0.05)
+time.sleep(3)`,
+  'deleted files whose descriptors wait in a socket that was not accepted': `
+import socket
+server = socket.socket(socket.AF_UNIX); server.bind("\\0" + str(os.getpid())); server.listen()
+for i in range(100):
+  with open("gone", "wb") as file, socket.socket(socket.AF_UNIX) as client:
+    os.unlink("gone")
+    file.write(bytes(1 << 20)); file.flush(); client.connect(server.getsockname()); socket.send_fds(client, [b"x"], [file.fileno()])
+  time.sleep(0.05)
+time.sleep(3)`,
   'a deleted file of a thread that outlives the first one': `${deletedByThread}
 threading.Thread(target=hog).start()
 libc.syscall(60, 0)`,

@@ -149,6 +149,14 @@ describe('what the filter answers before the kernel looks', () => {
       [['clone3', 0, 0], ['openat2', -1, 0, 0, 0], ['io_uring_setup', 0, 0], ['io_setup', 1, 0], [5000]],
     ],
     [
+      ENOSYS,
+      [
+        ['landlock_create_ruleset', 0, 0, 1],
+        ['landlock_add_rule', -1, 1, 0, 0],
+        ['landlock_restrict_self', -1, 0],
+      ],
+    ],
+    [
       EAFNOSUPPORT,
       [
         ['socket', 2, 3, 1],
