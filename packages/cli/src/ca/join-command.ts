@@ -52,7 +52,10 @@ export function addJoinOptions(command: Command, role: Role): Command {
 export async function runJoin(role: Role, flags: JoinFlags): Promise<number> {
   const { joinCa } = await import('./join.ts');
   const { token: _, tokenFile: __, start, json, again = false, ...rest } = flags;
-  const joined = await joinCa({ ...rest, role, again, token: readToken(flags) });
+  const { caAnswerMs } = await import('@csc-fleet/common/ca');
+  const text = readToken(flags);
+  note(plainLine(`csc: waiting for the CA at ${flags.ca}, ${caAnswerMs / 1000} s at most`));
+  const joined = await joinCa({ ...rest, role, again, token: text });
   const config = joined.config ?? (role === 'client' ? undefined : joinPath(flags.dir, `${role}.yaml`));
   if (json) await writeJson(toJson(joined));
   else await writeOut(describe(joined, role, flags, config));

@@ -1,5 +1,7 @@
 import { randomBytes, X509Certificate } from 'node:crypto';
+import { once } from 'node:events';
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { hashJoinToken, joinFleet, parseJoinToken } from '@csc-fleet/common/ca';
 import { toKeyRingJson } from '@csc-fleet/common/crypto';
@@ -253,6 +255,35 @@ describe('joining', () => {
     expect(readFileSync(join(place, `client-${name}.key`), 'utf8')).toBe(made);
     expect(made).not.toBe(key);
   });
+
+  it('says what it waits for, and gives up a CA that says nothing, before its handshake or after', async () => {
+    const place = join(root, 'waiting');
+    const token = await testCa.tokenFor(testCa.fresh(), { role: 'client', labels: {} });
+    const { stderr } = await csc(['ca', 'join', '--ca', testCa.address, '--token', token, '--dir', place]);
+    expect(stderr).toContain(`waiting for the CA at ${testCa.address}, 10 s at most`);
+    const sockets: Socket[] = [];
+    const caPort = Number(testCa.address.split(':').at(-1));
+    for (const answered of [0, 1]) {
+      let count = 0;
+      const server = createServer((socket) => {
+        sockets.push(socket);
+        if (count++ < answered) socket.pipe(connect(caPort, 'localhost')).pipe(socket);
+      }).listen(0, '127.0.0.1');
+      await once(server, 'listening');
+      const { port } = server.address() as AddressInfo;
+      const another = parseJoinToken(await testCa.tokenFor(testCa.fresh()));
+      const joining = joinFleet(`localhost:${port}`, another, keyPair(), testCa.asHost, 1000);
+      await expect(joining).rejects.toMatchObject({
+        code: 'CA_UNREACHABLE',
+        message: expect.stringContaining(
+          `the CA at localhost:${port} does not answer; it was waited for 1 s. See that csc ca serve runs there`,
+        ),
+      });
+      expect(count).toBeGreaterThan(answered);
+      server.close();
+    }
+    for (const socket of sockets) socket.destroy();
+  }, 15_000);
 
   it('makes a config of a gate that keeps its policies fresh, with the key that csc policy init makes', async () => {
     const place = join(root, 'a-gate');

@@ -1,13 +1,14 @@
 import { join } from 'node:path';
-import { renewOnce, startRenewal } from '@csc-fleet/common/ca';
+import { caAnswerMs, renewOnce, startRenewal } from '@csc-fleet/common/ca';
 import { CscError } from '@csc-fleet/common/errors';
 import { validityOf } from '@csc-fleet/common/identity';
 import { createJsonLog } from '@csc-fleet/common/json-log';
 import { TlsSource } from '@csc-fleet/common/rpc';
 import { exitCodes } from '../action/exit-codes.ts';
 import { joinedCaOf } from '../files/joined-ca.ts';
-import { writeOut } from '../terminal/streams.ts';
+import { note, writeOut } from '../terminal/streams.ts';
 import { formatTime } from '../terminal/table.ts';
+import { plainLine } from '../terminal/text.ts';
 
 export interface RenewFlags {
   readonly pki: string;
@@ -28,6 +29,7 @@ export async function runRenew({ pki, as, ca, follow }: RenewFlags): Promise<num
     );
   const tls = new TlsSource(files);
   if (follow !== true) {
+    note(plainLine(`csc: waiting for the CA at ${address}, ${caAnswerMs / 1000} s at most`));
     const { until } = validityOf(await renewOnce({ address, tls, files }));
     await writeOut(`${files.cert} is certified until ${formatTime(until)}\n`);
     return exitCodes.ok;

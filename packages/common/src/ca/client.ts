@@ -1,7 +1,7 @@
 import { createHash, type KeyObject, X509Certificate } from 'node:crypto';
 import { connect, type DetailedPeerCertificate } from 'node:tls';
 import { Metadata, makeGenericClientConstructor, status } from '@grpc/grpc-js';
-import { CscError, openings } from '../errors/index.ts';
+import { CscError, isCscError, openings } from '../errors/index.ts';
 import {
   CertificateAuthorityService,
   type CertificateAuthorityClient as Client,
@@ -29,7 +29,9 @@ const CertificateAuthorityClient = makeGenericClientConstructor(
 
 /** The largest answer of a CA: root.json and the gate's keys are in it. */
 const maxAnswerBytes = 2 * 1024 * 1024;
-const deadlineMs = 20_000;
+
+/** How long a CA may take for all of a join or a renewal, in milliseconds: one that can has answered within two seconds. */
+export const caAnswerMs = 10_000;
 
 /** The keys that are certified; their private halves stay here. */
 export interface JoinKeys {
@@ -54,14 +56,17 @@ export interface Joining {
  * while it lasts. Throws CA_UNREACHABLE, CREDENTIALS_INVALID where it is another CA that answers, JOIN_REFUSED,
  * REQUEST_INVALID, RATE_LIMITED.
  * @param address `HOST:PORT`
+ * @param withinMs for all of it
  */
 export async function joinFleet(
   address: string,
   token: JoinToken,
   keys: JoinKeys,
   { role, identity, at }: Joining,
+  withinMs = caAnswerMs,
 ): Promise<JoinResponse> {
-  const root = await fetchRoot(address, token.caSha256);
+  const patience = { withinMs, until: Date.now() + withinMs };
+  const root = await fetchRoot(address, token.caSha256, patience);
   const credentials = readCaChannelCredentials({ root }, token.trustDomain);
   const request = {
     token: token.text,
@@ -70,7 +75,7 @@ export async function joinFleet(
     at,
     ...(await requestsOf(keys, joinPurpose(token.text))),
   };
-  const answer = await call<JoinResponse>(address, credentials, (client, options, done) =>
+  const answer = await call<JoinResponse>(address, credentials, patience, (client, options, done) =>
     client.join(request, options.metadata, options.call, done),
   );
   if (answer.certificates?.ca !== undefined && sha256OfPem(answer.certificates.ca) === token.caSha256)
@@ -86,17 +91,15 @@ export async function renewCertificate(
   address: string,
   tls: TlsSource,
   keys: JoinKeys,
-  withinMs = deadlineMs,
+  withinMs = caAnswerMs,
 ): Promise<RenewResponse> {
   const { raw } = tls.material.own.certificate;
   const { trustDomain } = identityOfCertificate(raw);
   const credentials = readCaChannelCredentials(tls, trustDomain);
   const request = await requestsOf(keys, renewPurpose(createHash('sha256').update(raw).digest('hex')));
-  return call<RenewResponse>(
-    address,
-    credentials,
-    (client, options, done) => client.renew(request, options.metadata, options.call, done),
-    withinMs,
+  const patience = { withinMs, until: Date.now() + withinMs };
+  return call<RenewResponse>(address, credentials, patience, (client, options, done) =>
+    client.renew(request, options.metadata, options.call, done),
   );
 }
 
@@ -109,11 +112,18 @@ async function requestsOf({ tls, receipts }: JoinKeys, purpose: string) {
   };
 }
 
+/** How long is waited: until when, of how many milliseconds. */
+interface Patience {
+  readonly withinMs: number;
+  readonly until: number;
+}
+
 type Done<T> = (error: unknown, answer: T) => void;
 
 async function call<T>(
   address: string,
   credentials: ChannelCredentials,
+  patience: Patience,
   send: (
     client: Client,
     options: {
@@ -122,7 +132,6 @@ async function call<T>(
     },
     done: Done<T>,
   ) => unknown,
-  withinMs = deadlineMs,
 ): Promise<T> {
   const channel = channelTo(address, credentials, {
     ...channelOptions,
@@ -132,43 +141,56 @@ async function call<T>(
   const client = new CertificateAuthorityClient(channel.address, channel.credentials, channel.options);
   try {
     return await new Promise((resolve, reject) => {
-      const options = { metadata: new Metadata(), call: { deadline: Date.now() + withinMs } };
+      const options = { metadata: new Metadata(), call: { deadline: patience.until } };
       send(client, options, (error, answer) => (error === null ? resolve(answer) : reject(error)));
     });
   } catch (error) {
-    throw inWords(error, address);
+    throw inWords(error, address, patience);
   } finally {
     client.close();
   }
 }
 
 // What gRPC says where the other side has not said anything is about gates.
-function inWords(error: unknown, address: string): CscError {
+function inWords(error: unknown, address: string, { withinMs }: Patience): CscError {
   const told = fromServiceError(error);
-  const isSilent = told.code === 'GATE_UNREACHABLE' || told.code === 'DEADLINE_EXCEEDED';
-  if (!isSilent) return told;
+  if (told.code === 'DEADLINE_EXCEEDED') return silent(address, withinMs, error);
+  if (told.code !== 'GATE_UNREACHABLE') return told;
   if (typeof error === 'object' && error !== null && 'code' in error && error.code === status.UNIMPLEMENTED)
     return new CscError('CA_UNREACHABLE', `what answers at ${address} is no CA of a fleet`, { cause: error });
-  const why = told.message.replaceAll('the gate', 'the CA');
-  return new CscError('CA_UNREACHABLE', `the CA at ${address} cannot be reached: ${why}`, { cause: error });
+  return unreachable(address, told.message.replaceAll('the gate', 'the CA'), error);
+}
+
+function unreachable(address: string, why: string, cause: unknown): CscError {
+  return new CscError('CA_UNREACHABLE', `the CA at ${address} cannot be reached: ${why}`, { cause });
+}
+
+function silent(address: string, withinMs: number, cause?: unknown): CscError {
+  const message = `the CA at ${address} does not answer; it was waited for ${withinMs / 1000} s. See that csc ca serve runs there, and that nothing between (a firewall, another service at that port) swallows what it is sent; then try again`;
+  return new CscError('CA_UNREACHABLE', message, { cause });
 }
 
 /**
  * The root's certificate, as the server at an address shows it in its handshake: by its hash it is known to be the one that
  * is meant, so that nothing else need be trusted. Nothing is sent. Gives PEM. Throws CA_UNREACHABLE, CREDENTIALS_INVALID.
  */
-async function fetchRoot(address: string, sha256: string): Promise<string> {
+async function fetchRoot(address: string, sha256: string, patience: Patience): Promise<string> {
   const at = address.lastIndexOf(':');
   const host = address.slice(0, at).replace(/^\[(.*)\]$/, '$1');
   const port = Number(address.slice(at + 1));
   if (at < 1 || !Number.isInteger(port) || port < 1 || port > 65_535)
     throw new CscError('CONFIG_INVALID', 'the CA’s address must be HOST:PORT');
-  const shown = await showChain(host, port).catch((cause: unknown) => {
-    const told = cause instanceof Error ? cause.message : String(cause);
-    const isReset = cause instanceof Error && 'code' in cause && cause.code === 'ECONNRESET';
-    const why = isReset ? 'it ended the connection; where it has too many, try again in some seconds' : told;
-    throw new CscError('CA_UNREACHABLE', `the CA at ${address} cannot be reached: ${why}`, { cause });
-  });
+  const shown = await showChain(host, port, silent(address, patience.withinMs), patience.until).catch(
+    (cause: unknown) => {
+      if (isCscError(cause)) throw cause;
+      const told = cause instanceof Error ? cause.message : String(cause);
+      const isReset = cause instanceof Error && 'code' in cause && cause.code === 'ECONNRESET';
+      const why = isReset
+        ? 'it ended the connection; where it has too many, try again in some seconds'
+        : told;
+      throw unreachable(address, why, cause);
+    },
+  );
   const root = shown.find((der) => createHash('sha256').update(der).digest('hex') === sha256);
   if (root !== undefined) return new X509Certificate(root).toString();
   const message = `${openings.otherCa}that answers at ${address}, and nothing was sent to it: is the address right? If so, somebody stands between`;
@@ -177,7 +199,7 @@ async function fetchRoot(address: string, sha256: string): Promise<string> {
 
 const maxChain = 8;
 
-function showChain(host: string, port: number): Promise<Buffer[]> {
+function showChain(host: string, port: number, late: CscError, until: number): Promise<Buffer[]> {
   return new Promise((resolve, reject) => {
     const socket = connect({
       host,
@@ -187,9 +209,12 @@ function showChain(host: string, port: number): Promise<Buffer[]> {
       // Who it is says the hash alone; and then the handshake that the call is made with, which is verified in full.
       rejectUnauthorized: false,
     });
-    socket.setTimeout(deadlineMs, () => socket.destroy(new Error('it does not answer')));
+    const timer = setTimeout(() => socket.destroy(late), Math.max(0, until - Date.now()));
     socket.once('error', reject);
-    socket.once('close', () => reject(new Error('it ended the connection')));
+    socket.once('close', () => {
+      clearTimeout(timer);
+      reject(new Error('it ended the connection'));
+    });
     socket.once('secureConnect', () => {
       resolve(chainOf(socket.getPeerCertificate(true)));
       socket.destroy();

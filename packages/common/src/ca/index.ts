@@ -6,7 +6,7 @@ export {
   JoinResponse,
   RenewResponse,
 } from '../gen/csc/ca/v1/ca.ts';
-export { type JoinKeys, joinFleet, renewCertificate } from './client.ts';
+export { caAnswerMs, type JoinKeys, joinFleet, renewCertificate } from './client.ts';
 export {
   checkRenewable,
   type Renewal,
