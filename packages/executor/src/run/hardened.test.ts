@@ -1,6 +1,7 @@
 import { mkdirSync, readdirSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { CscError } from '@csc-fleet/common/errors';
+import type { Launcher } from '@csc-fleet/sandbox/launch';
 import { type CommandShort, makeContract, shell } from '@csc-fleet/test-kit/contract';
 import { openWorkbench, type Workbench } from '@csc-fleet/test-kit/executor/workbench';
 import { findProcesses } from '@csc-fleet/test-kit/sandbox/find-processes';
@@ -12,6 +13,8 @@ let bench: Workbench;
 const journal = { isFull: false, beforeRedeem: (): void => undefined };
 // How many of the commands that are built next are not to be found, where their way out is to begin.
 const waysOut = { toFail: 0 };
+// Whether what a sandbox is to show is gone once it is being built, as where another job renames it.
+const shown = { isGone: false };
 
 beforeAll(async () => {
   bench = await openWorkbench({
@@ -24,6 +27,7 @@ beforeAll(async () => {
     deps: {
       wrapLauncher: (own) => ({
         launch(spec) {
+          if (shown.isGone) return launchTooLate(own, spec);
           const launched = own.launch(spec);
           const isLost = spec.segments[0]?.argv[0] === 'id' && waysOut.toFail-- > 0;
           return isLost ? { ...launched, inits: Promise.resolve([process.pid]) } : launched;
@@ -43,6 +47,16 @@ beforeAll(async () => {
 });
 
 afterAll(() => bench.close());
+
+// Whether bwrap ends before or after the command is let go is a race, which is lost here.
+function launchTooLate(own: Launcher, spec: Parameters<Launcher['launch']>[0]) {
+  const { place } = spec;
+  if (place.kind !== 'sandbox') throw new TypeError('a command without a sandbox');
+  const gone = { kind: 'host', source: join(bench.workspace, 'gone'), destination: '/gone' } as const;
+  const plan = { ...place.plan, mounts: [...place.plan.mounts, gone] };
+  const launched = own.launch({ ...spec, place: { ...place, plan } });
+  return { ...launched, started: launched.ready };
+}
 
 async function run(commands: readonly CommandShort[], overrides: Parameters<typeof makeContract>[2] = {}) {
   const executionId = bench.gate.offer(makeContract(bench.workspace, commands, overrides), bench.policy);
@@ -162,6 +176,15 @@ describe('a contract in a sandbox', () => {
     expect(receipt).toMatchObject({ status: 'failed', exit_code: 126 });
     expect(receipt.error).toContain(way);
     rmSync(way);
+  });
+
+  it('says of a command whose sandbox fell apart that nothing of it ran', async () => {
+    shown.isGone = true;
+    const { receipt } = await run([{ argv: ['true'] }]);
+    shown.isGone = false;
+    expect(receipt).toMatchObject({ status: 'blocked', ended: 'refused' });
+    expect(receipt.error).toContain('nothing of this command ran');
+    expect(receipt.commands[0]).not.toHaveProperty('started_at');
   });
 
   it('runs a pipeline and several commands', async () => {

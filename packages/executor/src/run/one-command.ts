@@ -73,12 +73,14 @@ export async function runCommand(
   const written = await watch?.finish();
   // Judged by now: that the output could not be kept may show only after the end.
   await captured;
+  // The sandbox said that it was there and fell apart before the command began: another job swapped a directory under it.
+  const ran = started && exit.kind !== 'infrastructure';
   return {
     ...(problem === undefined
       ? withHints(judge(exit, command, forced.reason), prepared, explainSegment(exit, command), summary)
       : { ended: 'refused', error: problem }),
     ...identify(command, spool, context.terminal),
-    ...(started ? { startedAt, endedAt } : {}),
+    ...(ran ? { startedAt, endedAt } : {}),
     ...(summary === undefined ? {} : { egress: summary }),
     ...(written === undefined ? {} : { written }),
   };
