@@ -240,15 +240,23 @@ describe('a gate that is taken over, with its certificate and its signing key', 
     await fleet.executor('victim').waitFor(/Welcome a second time/);
   });
 
-  it.each([
-    ['an id of a megabyte', { executionId: 'x'.repeat(1 << 20) }],
-    ['approvals by the million', { approvalsJson: Array.from({ length: 1 << 20 }, () => Buffer.alloc(0)) }],
-  ])('loses its connection by an offer with %s, and no memory is filled', async (_what, more) => {
+  const empty = () => ({ sequence: 0, kind: undefined, signature: Buffer.alloc(0) });
+  const offering = (more: object) => (contract: CommandContract) =>
+    ({ $case: 'offer', value: { ...raw(rogue.ticket(contract), contract), ...more } }) as const;
+  it.each<[string, (contract: CommandContract) => Parameters<RogueGate['send']>[0]]>([
+    ['an offer with an id of a megabyte', offering({ executionId: 'x'.repeat(1 << 20) })],
+    [
+      'an offer with approvals by the million',
+      offering({ approvalsJson: Array(1 << 20).fill(Buffer.alloc(0)) }),
+    ],
+    [
+      'a terminal’s frames by the million',
+      () => ({ $case: 'terminalInput', value: { executionId: 'x', frames: Array(2 << 20).fill(empty()) } }),
+    ],
+  ])('loses its connection by %s, and no memory is filled', async (_what, message) => {
     const contract = fleet.contract({});
     const before = peakMemory();
-    await rogue.reconnected(() => {
-      rogue.send({ $case: 'offer', value: { ...raw(rogue.ticket(contract), contract), ...more } });
-    });
+    await rogue.reconnected(() => rogue.send(message(contract)));
     expect(peakMemory() - before).toBeLessThan(128 * 1024 * 1024);
     expect((await rogue.offer(rogue.ticket(contract), contract)).$case).toBe('accepted');
   });

@@ -1501,6 +1501,22 @@ const host: readonly Mutant[] = [
     red: 'is of one identity alone',
   },
   {
+    name: 'messages-of-any-number-of-fields',
+    file: `${common}/rpc/few-fields.ts`,
+    before: 'if (bytes.length <= count) return decode(bytes);',
+    after: 'if (count > 0) return decode(bytes);',
+    tests: [`${common}/rpc/few-fields.test.ts`],
+    red: 'is not unpacked: GateService.sendInput',
+  },
+  {
+    name: 'an-issue-for-each-fault',
+    file: `${common}/schema/few-faults.ts`,
+    before: 'if (refused > most) return (few ?? items).slice(0, index + 1);',
+    after: '',
+    tests: [`${common}/schema/few-faults.test.ts`],
+    red: 'tells of a contract with so many',
+  },
+  {
     name: 'memory-of-contracts-without-end',
     file: 'packages/gate/src/submit/contract-memo.ts',
     before: 'while (contracts.size > this.#bounds.contracts || bytesOf(contracts) > this.#bounds.bytes)',

@@ -55,21 +55,25 @@ function ofMessage(message: MessageType, levels: number): Hostile[] {
 }
 
 function valuesOf(field: FieldType, message: MessageType, levels: number): Hostile[] {
-  const many = field.label === 'LABEL_REPEATED' ? [{ what: 'too many', bytes: tooMany(field) }] : [];
+  const repeated = [
+    { what: 'too many', bytes: many(field, 2_000) },
+    { what: 'far too many', bytes: many(field, 11_000) },
+  ];
+  const lists = field.label === 'LABEL_REPEATED' ? repeated : [];
   const one = (what: string, bytes: Uint8Array): Hostile => ({ what, bytes: delimited(field.number, bytes) });
   const junk = one('not decodable', Buffer.from([0xff, 0xff, 0xff]));
   if (field.type === 'TYPE_MESSAGE') {
     const inside = levels === 0 ? [] : ofMessage(find(field.typeName, message.nestedType), levels - 1);
-    return [junk, ...many, ...inside.map(({ what, bytes }) => one(what, bytes))];
+    return [junk, ...lists, ...inside.map(({ what, bytes }) => one(what, bytes))];
   }
-  if (field.type === 'TYPE_BYTES') return [junk, ...many];
+  if (field.type === 'TYPE_BYTES') return [junk, ...lists];
   if (field.type === 'TYPE_STRING') {
     const long = one('too long', Buffer.alloc(70_000, 'x'));
     return [
       long,
       one('not UTF-8', Buffer.from([0xff, 0xfe, 0xc0])),
       one('control characters', Buffer.from('\0\x1b[2J')),
-      ...many,
+      ...lists,
     ];
   }
   const numbers = { negative: '-1', least: '-9223372036854775808', most: '9223372036854775807' };
@@ -93,7 +97,7 @@ function delimited(number: number, bytes: Uint8Array): Buffer {
   );
 }
 
-function tooMany({ number, type }: FieldType): Buffer {
+function many({ number, type }: FieldType, count: number): Buffer {
   const each = type === 'TYPE_ENUM' ? Buffer.from([number << 3, 1]) : delimited(number, Buffer.alloc(0));
-  return Buffer.concat(Array.from({ length: 11_000 }, () => each));
+  return Buffer.concat(Array.from({ length: count }, () => each));
 }

@@ -6,7 +6,12 @@ import {
   toDuration,
 } from '@csc-fleet/common/messages';
 import { chunkOf, streamKey } from '@csc-fleet/common/output-log';
-import { GateService, ReadOutputResponse, RunResponse, type StreamPosition } from '@csc-fleet/common/rpc';
+import {
+  GateService,
+  type ReadOutputResponse,
+  type RunResponse,
+  type StreamPosition,
+} from '@csc-fleet/common/rpc';
 import { looksSealed, type SealKeys } from '@csc-fleet/common/seal';
 import type { Connection } from '../connection/connection.ts';
 import { endedEarly, type ReconnectOptions, resuming } from '../connection/reconnect.ts';
@@ -216,12 +221,13 @@ async function* readThrough(
 export const outputMethods = {
   run: {
     ...GateService.run,
-    responseDeserialize: (bytes: Buffer): RunResponse => viewOf(bytes) ?? RunResponse.decode(bytes),
+    responseDeserialize: (bytes: Buffer): RunResponse =>
+      viewOf(bytes) ?? GateService.run.responseDeserialize(bytes),
   },
   readOutput: {
     ...GateService.readOutput,
     responseDeserialize: (bytes: Buffer): ReadOutputResponse =>
-      viewOf(bytes) ?? ReadOutputResponse.decode(bytes),
+      viewOf(bytes) ?? GateService.readOutput.responseDeserialize(bytes),
   },
 };
 

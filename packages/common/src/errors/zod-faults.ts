@@ -4,8 +4,11 @@ import { type Fault, memberPath } from './fault.ts';
 type Issue = z.core.$ZodIssue;
 type Path = readonly PropertyKey[];
 
+// More than anybody is told of: a document can have a hundred thousand that nobody knows.
+const mostNamed = 128;
+
 /**
- * Every issue that zod found, as Faults in our words: one for each unknown member, and for a union those of the
+ * Every issue that zod found, as Faults in our words: one for each unknown member (of 128 in one place), and for a union those of the
  * branch that fits best. A message that a schema gives itself is kept.
  */
 export function zodFaults(error: { readonly issues: readonly Issue[] }): Fault[] {
@@ -15,7 +18,8 @@ export function zodFaults(error: { readonly issues: readonly Issue[] }): Fault[]
 function issueFaults(issue: Issue, prefix: Path): Fault[] {
   const path = [...prefix, ...issue.path];
   if (issue.code === 'unrecognized_keys') {
-    return issue.keys.map((key) => ({ path: memberPath([...path, key]), message: 'is not a known member' }));
+    const names = issue.keys.slice(0, mostNamed);
+    return names.map((key) => ({ path: memberPath([...path, key]), message: 'is not a known member' }));
   }
   if (issue.code === 'invalid_union') return unionFaults(issue.errors, path, issue.message);
   return [{ path: memberPath(path), message: isDefault(issue.message) ? describe(issue) : issue.message }];

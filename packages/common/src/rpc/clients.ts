@@ -1,11 +1,7 @@
 import { makeGenericClientConstructor } from '@grpc/grpc-js';
-import { type ApprovalsClient as Approvals, ApprovalsService } from '../gen/csc/gate/v1/approvals.ts';
-import {
-  type FleetClient as Fleet,
-  FleetService,
-  type GateClient as Gate,
-  GateService,
-} from '../gen/csc/gate/v1/gate.ts';
+import type { ApprovalsClient as Approvals } from '../gen/csc/gate/v1/approvals.ts';
+import type { FleetClient as Fleet, GateClient as Gate } from '../gen/csc/gate/v1/gate.ts';
+import { ApprovalsService, FleetService, GateService } from './services.ts';
 
 type Arguments = ConstructorParameters<ReturnType<typeof makeGenericClientConstructor>>;
 

@@ -1,6 +1,6 @@
 // The one door to the generated code: messages, and the services with their clients.
 
-export { type ApprovalsServer, ApprovalsService } from '../gen/csc/gate/v1/approvals.ts';
+export type { ApprovalsServer } from '../gen/csc/gate/v1/approvals.ts';
 export {
   type Absence,
   CancelRequest,
@@ -9,9 +9,7 @@ export {
   CheckResponse,
   Executor as ExecutorStatus,
   type FleetServer,
-  FleetService,
   type GateServer,
-  GateService,
   GetExecutionRequest,
   GetExecutionResponse,
   GetKeysRequest,
@@ -67,3 +65,4 @@ export {
 export * from '../messages/index.ts';
 export { ApprovalsClient, FleetClient, GateClient } from './clients.ts';
 export { ExecutorLinkClient, ExecutorLinkService } from './link-service.ts';
+export { ApprovalsService, FleetService, GateService } from './services.ts';

@@ -3,18 +3,26 @@ import { makeGenericClientConstructor } from '@grpc/grpc-js';
 import { toBuffer } from '../encoding/index.ts';
 import {
   type ExecutorLinkClient as Client,
-  ConnectResponse,
   ExecutorLinkService as Generated,
   type PushOutputRequest,
 } from '../gen/csc/link/v1/link.ts';
-import { maxOfferedApprovals } from '../messages/index.ts';
+import { withFewFields } from './few-fields.ts';
 
-/** csc.link.v1.ExecutorLink, with codecs that copy no more output than they must and unpack no more approvals than count. */
+// An offer with its approvals, and a terminal's frames, have less than a thousand. A Hello names up to 20,000 executions and 1,000
+// policies, which a gate answers with up to 256 proofs of 63 hashes.
+const most = { few: 8192, many: 64 * 1024 };
+
+const bounded = withFewFields(Generated, {
+  requests: most.few,
+  responses: most.few,
+  of: { connect: { requests: most.many }, proveOwnReceipts: { responses: most.many } },
+});
+
+/** csc.link.v1.ExecutorLink, with codecs that copy no more output than they must. */
 export const ExecutorLinkService = {
-  ...Generated,
-  connect: { ...Generated.connect, responseDeserialize: decodeConnectResponse },
+  ...bounded,
   pushOutput: {
-    ...Generated.pushOutput,
+    ...bounded.pushOutput,
     requestSerialize: encodePushOutput,
     requestDeserialize: decodePushOutput,
   },
@@ -58,35 +66,4 @@ export function decodePushOutput(message: Buffer): PushOutputRequest {
     else reader.skip(at & 7);
   }
   return request;
-}
-
-// Fields of csc.link.v1, as tags: number and wire type.
-const offer = 0x12;
-const approvalsJson = 0x22;
-
-/**
- * Decodes as ts-proto does, but for an offer with more approvals than an executor takes: two bytes of a message are an
- * object of a hundred in memory. Throws RangeError, with which the call ends.
- */
-function decodeConnectResponse(message: Buffer): ConnectResponse {
-  const reader = new BinaryReader(message);
-  while (reader.pos < reader.len) {
-    const tag = reader.uint32();
-    if (tag === offer) checkOffer(reader.bytes());
-    else reader.skip(tag & 7);
-  }
-  return ConnectResponse.decode(message);
-}
-
-function checkOffer(bytes: Uint8Array): void {
-  const reader = new BinaryReader(bytes);
-  let approvals = 0;
-  while (reader.pos < reader.len) {
-    const tag = reader.uint32();
-    if (tag === approvalsJson) approvals += 1;
-    if (approvals > maxOfferedApprovals) {
-      throw new RangeError(`an offer brings at most ${maxOfferedApprovals} approvals`);
-    }
-    reader.skip(tag & 7);
-  }
 }

@@ -2,6 +2,7 @@ import type * as z from 'zod';
 import { type Encodable, type JsonValue, parseStrictJson } from '../encoding/index.ts';
 import { type Fault, faulty, type Parsed, parsed, quoteBriefly, zodFaults } from '../errors/index.ts';
 import { takeAsIs } from './accepts.ts';
+import { withFewFaults } from './few-faults.ts';
 
 const maxFaults = 100;
 
@@ -13,7 +14,7 @@ export function validate<T extends z.ZodType>(schema: T, value: Encodable): Pars
   const taken = takeAsIs(schema, value);
   if (taken !== undefined) return parsed(taken as z.output<T>);
   try {
-    const result = schema.safeParse(value, { error: describeIssue });
+    const result = schema.safeParse(withFewFaults(schema, value, maxFaults), { error: describeIssue });
     return result.success ? parsed(result.data) : { ok: false, faults: bounded(zodFaults(result.error)) };
   } catch (error) {
     // zod passes issues on as call arguments, and from about 120,000 of them the stack does not suffice.

@@ -71,7 +71,14 @@ describe('whatever is in a field of a request', () => {
       const cases = hostileMessages(type, 2);
       const codes: [string, string][] = [];
       for (const hostile of cases) codes.push([hostile.what, await codeOf(hostile)]);
-      const known = ['OK', 'REQUEST_INVALID', 'CONTRACT_INVALID', 'EXECUTION_UNKNOWN', 'NOT_PERMITTED'];
+      const known = [
+        'OK',
+        'REQUEST_INVALID',
+        'MESSAGE_TOO_LARGE',
+        'CONTRACT_INVALID',
+        'EXECUTION_UNKNOWN',
+        'NOT_PERMITTED',
+      ];
       expect(codes.filter(([, code]) => !known.includes(code))).toEqual([]);
       const canBeWrong = ![
         'listProfiles',
@@ -137,7 +144,7 @@ describe('whatever is in a field of an executor’s message', () => {
       const first = what.startsWith('hello') ? [] : [Buffer.from(hello)];
       codes.push([what, await say(link, [...first, bytes])]);
     }
-    const known = ['OK', 'REQUEST_INVALID', 'CREDENTIALS_INVALID'];
+    const known = ['OK', 'REQUEST_INVALID', 'MESSAGE_TOO_LARGE', 'CREDENTIALS_INVALID'];
     expect(codes.filter(([, code]) => !known.includes(code))).toEqual([]);
     expect(codes.filter(([, code]) => code === 'REQUEST_INVALID').length).toBeGreaterThan(codes.length / 2);
     await expectWell();

@@ -1,4 +1,4 @@
-import { CscError, isRpcReason, rpcStatusOf } from '@csc-fleet/common/errors';
+import { CscError, isCscError, isRpcReason, rpcStatusOf } from '@csc-fleet/common/errors';
 import {
   type ErrorLog,
   type Role,
@@ -230,6 +230,7 @@ function decoded<R extends Role, Message>(
     try {
       return decode(bytes);
     } catch (cause) {
+      if (isCscError(cause)) throw cause;
       throw new CscError('REQUEST_INVALID', 'what came is not a message of this method', { cause });
     }
   };
