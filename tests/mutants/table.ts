@@ -2598,6 +2598,14 @@ const fleet: readonly Mutant[] = [
     red: 'begins a new epoch',
   },
   {
+    name: 'lock-of-another-user-is-taken-for-one',
+    file: 'packages/common/src/database/lock.ts',
+    before: 'accessSync(path, constants.W_OK);',
+    after: 'accessSync(path, constants.R_OK);',
+    tests: ['packages/common/src/database/lock.test.ts'],
+    red: 'is nobody’s who may not write its file, as root has made it',
+  },
+  {
     name: 'half-a-migration-stays',
     file: `${gate}/store/node-sqlite.ts`,
     before: 'new TransactionalAdapter();',
@@ -3952,7 +3960,7 @@ const logs: readonly Mutant[] = [
   {
     name: 'witness-in-two-processes',
     file: 'packages/cli/src/witness/witness.ts',
-    before: "this.#lock.exec('PRAGMA journal_mode=MEMORY; BEGIN EXCLUSIVE;');",
+    before: 'this.#lock.exec(lockStatement);',
     after: "this.#lock.exec('BEGIN;');",
     tests: ['tests/adversarial/log.test.ts'],
     red: 'signs nothing while another process is at what it remembers',

@@ -167,7 +167,9 @@ export function describeError(error: unknown): string {
   if (error.faults.length > 0) return [...lines, showInvisible(formatFaults(error.faults))].join('\n');
   // Of an execution that goes on, the message says how to come back to it.
   const isLost = error.executionId !== undefined && isGateAway(error);
-  const hint = isLost ? undefined : adviceFor(error.code, error.message);
+  // What is lasting says itself what to do; the advice is for what may pass.
+  const saysItself = error.code === 'STORE_UNAVAILABLE' && error.isLasting;
+  const hint = isLost || saysItself ? undefined : adviceFor(error.code, error.message);
   if (hint !== undefined) lines.push(`What to do: ${hint}`);
   return lines.join('\n');
 }

@@ -1,7 +1,8 @@
 import { existsSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
-import { DatabaseSync } from 'node:sqlite';
+import type { DatabaseSync } from 'node:sqlite';
 import type { Signer } from '@csc-fleet/common/crypto';
+import { lockStatement, openLock } from '@csc-fleet/common/database';
 import { sha256Hex } from '@csc-fleet/common/encoding';
 import { CscError, isCscError } from '@csc-fleet/common/errors';
 import { makeDirectory, readBoundedFile, replaceFile, syncPath } from '@csc-fleet/common/files';
@@ -56,9 +57,7 @@ export class Witness {
   constructor(ports: WitnessPorts) {
     this.#ports = ports;
     makeDirectory(join(ports.directory, 'logs'), { mode: 0o700 });
-    this.#lock = new DatabaseSync(join(ports.directory, 'witness.lock'), {
-      timeout: ports.patienceMs ?? 5000,
-    });
+    this.#lock = openLock(join(ports.directory, 'witness.lock'), ports.patienceMs ?? 5000);
   }
 
   /**
@@ -67,8 +66,7 @@ export class Witness {
    */
   addCheckpoint(body: Uint8Array): WitnessAnswer {
     try {
-      // Nothing is ever written to it, and so no journal is: a full disk must not look like another process.
-      this.#lock.exec('PRAGMA journal_mode=MEMORY; BEGIN EXCLUSIVE;');
+      this.#lock.exec(lockStatement);
     } catch (cause) {
       const message = `another process signs with ${this.#ports.directory}, and does not end`;
       throw new CscError('STORE_UNAVAILABLE', message, { cause });

@@ -80,27 +80,52 @@ function check(path: string, restore: string): void {
   }
 }
 
+/** What a service has its own way of. */
+export interface RestoreSteps {
+  /** Keeps the service from running until what it gives is called. Throws CONFIG_INVALID where it runs, FILE_UNWRITABLE. */
+  readonly lock: () => () => void;
+  /** Makes of the copy of the database what the service is to begin with, before it is in its place. */
+  readonly prepare: (path: string) => Promise<void>;
+}
+
 /**
  * Puts a backup in the place of what is left of a service's directory. The backup is looked at first; what was there of
  * the database goes into a directory `replaced-…` beside it, other files that are there stay as they are, and a restore
- * that is cut off leaves a database that no service opens until it is done again. The service must not run.
+ * that is cut off leaves a database that no service opens until it is done again. A directory that is not there is made.
  * Throws FILE_UNREADABLE where that is no backup, CONFIG_INVALID where the directory is another user's, STORE_UNAVAILABLE
  * where the backup is damaged, FILE_UNWRITABLE.
  * @returns the directory `replaced-…`; undefined where there was no database
- * @param prepare makes of the copy of the database what the service is to begin with, before it is in its place
  */
 export async function restoreBackup(
   { directory, database, others, restore }: BackedUp,
   from: string,
-  prepare: (path: string) => Promise<void>,
+  { lock, prepare }: RestoreSteps,
+): Promise<string | undefined> {
+  makeDirectory(directory, { mode: 0o700 });
+  // The service could not read what another user restores, nor take a lock that another user has made.
+  const { uid } = statSync(directory);
+  if (uid !== process.geteuid?.())
+    throw new CscError(
+      'CONFIG_INVALID',
+      `${directory} belongs to another user (uid ${uid}): run this as that one (runuser -u NAME -- csc restore …)`,
+    );
+  if (!existsSync(join(from, database)))
+    throw new CscError('FILE_UNREADABLE', `there is no ${join(from, database)}: is that a backup of csc?`);
+  const release = lock();
+  try {
+    return await putInPlace({ directory, database, others, restore }, from, prepare);
+  } finally {
+    release();
+  }
+}
+
+async function putInPlace(
+  { directory, database, others, restore }: BackedUp,
+  from: string,
+  prepare: RestoreSteps['prepare'],
 ): Promise<string | undefined> {
   const path = join(directory, database);
   const saved = join(from, database);
-  // The service could not read what another user restores.
-  if (statSync(directory).uid !== process.geteuid?.())
-    throw new CscError('CONFIG_INVALID', `${directory} belongs to another user: run this as that one`);
-  if (!existsSync(saved))
-    throw new CscError('FILE_UNREADABLE', `there is no ${saved}: is that a backup of csc?`);
   const aside = mkdtempSync(join(directory, 'restore-'));
   try {
     const copy = join(aside, database);

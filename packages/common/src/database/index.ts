@@ -8,4 +8,5 @@ export {
   prepareDatabaseFile,
   whole,
 } from './database.ts';
+export { lockStatement, openLock, takeLock } from './lock.ts';
 export { errorCode, type SyncFile, sizeOfLog, WriteAheadLog } from './write-ahead-log.ts';

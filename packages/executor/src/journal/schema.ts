@@ -115,7 +115,8 @@ export function prepareSchema(database: DatabaseSync, now: Date): void {
     if (found > version) {
       throw new CscError(
         'STORE_UNAVAILABLE',
-        `the journal has version ${found}, this executor writes version ${version}: run the executor that wrote it`,
+        `a later release has written the journal (version ${found}; this one writes ${version}): run that one, or restore the backup that was made before it`,
+        { isLasting: true },
       );
     }
     if (found < version) migrate(database, found, now);

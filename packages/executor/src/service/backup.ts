@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { type BackedUp, backUp, restoreBackup } from '@csc-fleet/common/database';
 import { systemClock } from '@csc-fleet/common/encoding';
 import { CscError } from '@csc-fleet/common/errors';
-import { makeDirectory, readBoundedFile } from '@csc-fleet/common/files';
+import { readBoundedFile } from '@csc-fleet/common/files';
 import { lockStateDirectory } from '@csc-fleet/sandbox/host';
 import { archiveDirectory } from '../archive/index.ts';
 import { journalFile, restoreJournalCommand } from '../journal/index.ts';
@@ -34,20 +34,17 @@ export async function restoreExecutor(
   stateDir: string,
   from: string,
 ): Promise<EpochChange & { readonly replaced: string | undefined }> {
-  makeDirectory(stateDir, { mode: 0o700 });
   const taken = `an executor uses ${stateDir}: stop it first, then restore`;
-  const lock = lockStateDirectory(stateDir, taken);
-  try {
-    checkSameOwner(stateDir, from);
-    let change: EpochChange | undefined;
-    const replaced = await restoreBackup(backedUp(stateDir), from, async (path) => {
+  checkSameOwner(stateDir, from);
+  let change: EpochChange | undefined;
+  const replaced = await restoreBackup(backedUp(stateDir), from, {
+    lock: () => lockStateDirectory(stateDir, taken).release,
+    prepare: async (path) => {
       change = await beginEpochOf(path, join(stateDir, archiveDirectory), systemClock);
-    });
-    if (change === undefined) throw new CscError('INTERNAL', 'the restored journal has no new epoch');
-    return { ...change, replaced };
-  } finally {
-    lock.release();
-  }
+    },
+  });
+  if (change === undefined) throw new CscError('INTERNAL', 'the restored journal has no new epoch');
+  return { ...change, replaced };
 }
 
 function checkSameOwner(stateDir: string, from: string): void {

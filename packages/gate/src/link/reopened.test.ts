@@ -1,10 +1,11 @@
-import { readdirSync, rmSync, truncateSync } from 'node:fs';
+import { chownSync, mkdtempSync, readdirSync, rmSync, truncateSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { ExecutionState } from '@csc-fleet/common/messages';
 import { contractForApproval, makeContract } from '@csc-fleet/test-kit/gate/contracts';
 import { openGateForEach } from '@csc-fleet/test-kit/gate/each-test';
 import type { TestGate } from '@csc-fleet/test-kit/gate/test-gate';
-import { afterEach, describe, expect, it } from 'vitest';
+import { afterEach, describe, expect, it, onTestFinished } from 'vitest';
 import { backUpGate, restoreGate } from '../service/backup.ts';
 
 let test: TestGate;
@@ -120,6 +121,15 @@ describe('a gate whose disk is lost', () => {
     await restoreGate(test.directory, backup);
     await comesBackWithout(first);
     expect(readdirSync(test.directory).filter((it) => it.startsWith('replaced-'))).toHaveLength(1);
+  });
+
+  it.runIf(process.getuid?.() === 0)('has nothing of it touched by another user', async () => {
+    const { backup } = await backUpAndGoOn();
+    const other = mkdtempSync(join(tmpdir(), 'csc-restore-'));
+    onTestFinished(() => rmSync(other, { recursive: true, force: true }));
+    chownSync(other, 61_912, 61_912);
+    await expect(restoreGate(other, backup)).rejects.toMatchObject({ code: 'CONFIG_INVALID' });
+    expect(readdirSync(other)).toEqual([]);
   });
 
   let waiting: string[];

@@ -1,6 +1,6 @@
 import { join } from 'node:path';
 import { type BackedUp, backUp, restoreBackup } from '@csc-fleet/common/database';
-import { makeDirectory, makeFile } from '@csc-fleet/common/files';
+import { makeFile } from '@csc-fleet/common/files';
 import { lockStore, restoredMark, restoreGateCommand } from '../store/node-sqlite.ts';
 
 function backedUp(dataDir: string): BackedUp {
@@ -19,16 +19,13 @@ export function backUpGate(dataDir: string, to: string): Promise<void> {
 
 /**
  * Restores a gate's data directory. At its next start, what waited or was offered when the backup was made is LOST: it may
- * have run since, and would run twice. Throws as `restoreBackup` does, whose result it has, and CONFIG_INVALID where a gate uses it.
+ * have run since, and would run twice. Throws as `restoreBackup` does, whose result it has.
  */
 export async function restoreGate(dataDir: string, from: string): Promise<string | undefined> {
-  makeDirectory(dataDir, { mode: 0o700 });
-  const release = lockStore(join(dataDir, 'gate.db'));
-  try {
-    return await restoreBackup(backedUp(dataDir), from, async () => {
+  return restoreBackup(backedUp(dataDir), from, {
+    lock: () => lockStore(join(dataDir, 'gate.db')),
+    prepare: async () => {
       makeFile(join(dataDir, `gate.db${restoredMark}`), `from ${from}\n`, 0o600);
-    });
-  } finally {
-    release();
-  }
+    },
+  });
 }

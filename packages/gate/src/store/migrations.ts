@@ -1,3 +1,4 @@
+import { CscError } from '@csc-fleet/common/errors';
 import { type Kysely, sql } from 'kysely';
 import { type Migration, type MigrationProvider, Migrator } from 'kysely/migration';
 import type { Tables } from './tables.ts';
@@ -238,8 +239,26 @@ const provider: MigrationProvider = {
   }),
 };
 
-/** Brings the database up to date; throws what the failing migration threw. */
-export async function migrate(database: Kysely<Tables>): Promise<void> {
-  const { error } = await new Migrator({ db: database, provider }).migrateToLatest();
-  if (error !== undefined) throw error;
+/**
+ * Brings the database up to date; throws what the failing migration threw, and STORE_UNAVAILABLE where a later release has
+ * written it.
+ * @param path its file, for that message
+ */
+export async function migrate(database: Kysely<Tables>, path: string): Promise<void> {
+  const migrator = new Migrator({ db: database, provider });
+  const { error } = await migrator.migrateToLatest();
+  if (error === undefined) return;
+  const later = await migrationsOfLaterReleases(database);
+  if (later.length === 0) throw error;
+  throw new CscError(
+    'STORE_UNAVAILABLE',
+    `a later release has written the store ${path} (${later.join(', ')}): run that one, or restore the backup that was made before it`,
+    { cause: error, isLasting: true },
+  );
+}
+
+async function migrationsOfLaterReleases(database: Kysely<Tables>): Promise<string[]> {
+  const known = new Set(Object.keys(await provider.getMigrations()));
+  const { rows } = await sql<{ name: string }>`SELECT name FROM kysely_migration`.execute(database);
+  return rows.map(({ name }) => name).filter((name) => !known.has(name));
 }

@@ -6,6 +6,7 @@ import {
   type DatabaseFile,
   prepareDatabaseFile,
   sizeOfLog,
+  takeLock,
   whole,
 } from '@csc-fleet/common/database';
 import { CscError } from '@csc-fleet/common/errors';
@@ -76,7 +77,7 @@ export class NodeSqlite implements SqliteDatabase {
    */
   constructor(path: string, waitMs = lockTimeoutMs, onDamaged: (error: CscError) => void = () => undefined) {
     const file = { path, restore: restoreGateCommand };
-    this.#lock = lock(path, waitMs);
+    this.#lock = takeLock(lockOf(path), waitMs);
     try {
       prepareDatabaseFile(file);
       this.hadLog = sizeOfLog(path) > 0;
@@ -127,12 +128,15 @@ function compiled<Row>(query: Query<Row>): CompiledQuery<Row> {
 /** Behind the name of a store that was restored from a backup, until a gate has opened it. */
 export const restoredMark = '.restored';
 
-/** Keeps gates from opening a store until what it gives is called. Throws CONFIG_INVALID where one has it open. */
+const lockOf = (path: string): string => `${path}.lock`;
+
+/** Keeps gates from opening a store until what it gives is called. Throws CONFIG_INVALID where one has it open, FILE_UNWRITABLE. */
 export function lockStore(path: string): () => void {
   try {
-    const database = lock(path, 0);
+    const database = takeLock(lockOf(path), 0);
     return () => database.close();
   } catch (cause) {
+    if (cause instanceof CscError) throw cause;
     const message = `a gate uses ${dirname(path)}: stop it first, then restore`;
     throw new CscError('CONFIG_INVALID', message, { cause });
   }
@@ -162,19 +166,6 @@ function tryToOpen(file: DatabaseFile, timeout: number, how: string): Omit<Opene
     whole(file, () => database.exec(`${how}PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;`));
     const isUnread = checkBeginning(database, file);
     return { database, isUnread };
-  } catch (error) {
-    database.close();
-    throw error;
-  }
-}
-
-// On a file of its own, and of SQLite: the system takes it back when the process ends, however it ends.
-function lock(path: string, timeout: number): DatabaseSync {
-  const database = new DatabaseSync(`${path}.lock`, { timeout });
-  try {
-    // Nothing is ever written to it, and so no journal is: a full disk must not look like another process.
-    database.exec('PRAGMA journal_mode=MEMORY; BEGIN EXCLUSIVE;');
-    return database;
   } catch (error) {
     database.close();
     throw error;

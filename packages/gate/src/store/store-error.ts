@@ -39,6 +39,11 @@ export function whyRefused(cause: unknown): string | undefined {
   return passing.get(primaryCode(cause));
 }
 
+/** True where another process has the store or its lock (SQLITE_BUSY, SQLITE_LOCKED). */
+export function isLocked(cause: unknown): boolean {
+  return [5, 6].includes(primaryCode(cause));
+}
+
 // node:sqlite gives the extended code, whose lowest byte is the primary one.
 function primaryCode(error: unknown): number {
   const code = typeof error === 'object' && error !== null && 'errcode' in error ? error.errcode : undefined;

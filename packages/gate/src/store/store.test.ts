@@ -286,6 +286,19 @@ describe('a store on disk', () => {
     await expect(open()).rejects.toMatchObject({ code: 'STORE_UNAVAILABLE' });
   });
 
+  it('is not opened by an earlier release than the one that has written it', async () => {
+    const later = join(directory, 'later', 'gate.db');
+    await (await openStore(later)).close();
+    const database = new DatabaseSync(later);
+    database.exec("INSERT INTO kysely_migration VALUES ('9999-later', '2030-01-01')");
+    database.close();
+    await expect(openStore(later)).rejects.toMatchObject({
+      code: 'STORE_UNAVAILABLE',
+      message: expect.stringMatching(/a later release has written the store .*\(9999-later\): run that one/),
+      isLasting: true,
+    });
+  });
+
   it('is not made where it cannot be', async () => {
     mkdirSync(join(directory, 'as-directory', 'gate.db'), { recursive: true });
     writeFileSync(join(directory, 'no-database'), 'x'.repeat(4096));

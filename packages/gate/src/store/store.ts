@@ -11,7 +11,7 @@ import { migrate } from './migrations.ts';
 import { lockTimeoutMs, NodeSqlite, TransactionalDialect } from './node-sqlite.ts';
 import { type ReceiptStore, receiptsIn } from './receipt-store.ts';
 import { type RetentionStore, retentionIn } from './retention-store.ts';
-import { isStoreBusy, toStoreError, whyRefused } from './store-error.ts';
+import { isLocked, isStoreBusy, toStoreError, whyRefused } from './store-error.ts';
 import type { Tables } from './tables.ts';
 
 /**
@@ -41,7 +41,7 @@ export async function openStore(path: string, watcher: StoreWatcher = {}, sync?:
     makeDirectory(dirname(path), { mode: 0o700 });
     const sqlite = new NodeSqlite(path, undefined, (error) => watcher.onLost?.(error));
     try {
-      await migrate(new Kysely<Tables>({ dialect: new TransactionalDialect({ database: sqlite }) }));
+      await migrate(new Kysely<Tables>({ dialect: new TransactionalDialect({ database: sqlite }) }), path);
       const { database, hadLog: wasThere, isShared } = sqlite;
       const log = new WriteAheadLog(database, path, { wasThere, isShared, sync });
       const access = new Access(sqlite, log, {
@@ -64,12 +64,18 @@ export async function openStore(path: string, watcher: StoreWatcher = {}, sync?:
     }
   } catch (cause) {
     if (isCscError(cause, 'STORE_UNAVAILABLE')) throw cause;
-    throw new CscError(
-      'STORE_UNAVAILABLE',
-      `the store ${path} cannot be opened: ${whyRefused(cause) ?? 'does another gate use it, or is the disk full or read-only?'}`,
-      { cause },
-    );
+    throw new CscError('STORE_UNAVAILABLE', `the store ${path} cannot be opened: ${whyNotOpened(cause)}`, {
+      cause,
+      isLasting: cause instanceof CscError || isLocked(cause),
+    });
   }
+}
+
+function whyNotOpened(cause: unknown): string {
+  if (cause instanceof CscError) return cause.message;
+  if (isLocked(cause))
+    return 'another process uses it: a gate that runs already, or csc restore. Stop that one, or give each gate a data_dir of its own';
+  return whyRefused(cause) ?? 'does another gate use it, or is the disk full or read-only?';
 }
 
 function watchOutcomes({ onLost, onTrouble, onRecovered }: StoreWatcher): (error?: unknown) => void {

@@ -1,6 +1,7 @@
 import { chmodSync } from 'node:fs';
 import { join } from 'node:path';
-import { DatabaseSync } from 'node:sqlite';
+import type { DatabaseSync } from 'node:sqlite';
+import { takeLock } from '@csc-fleet/common/database';
 import { CscError } from '@csc-fleet/common/errors';
 import { explainFileError, makeDirectory } from '@csc-fleet/common/files';
 import { endProcessesOf } from './processes.ts';
@@ -54,8 +55,8 @@ export interface InstanceLock {
 }
 
 /**
- * Makes this process the only executor of a state directory. The lock is SQLite's on a file of its own: the system
- * takes it back when the process ends, however it ends. Throws CONFIG_INVALID where another process holds it.
+ * Makes this process the only executor of a state directory. Throws CONFIG_INVALID where another process
+ * holds its lock, FILE_UNWRITABLE where this user cannot.
  * @param taken what to say then. Absent: what another executor is told
  */
 export function lockStateDirectory(
@@ -70,15 +71,11 @@ function takenMessage(uid: number): string {
   return `another executor on this host gives uid ${uid} to its jobs: give each a pool of its own, or stop the other one`;
 }
 
-// The system takes it back when the process ends, however it ends.
 function lock(path: string, taken: string): DatabaseSync {
-  const database = new DatabaseSync(path, { timeout: 0 });
   try {
-    // Nothing is ever written to it, and so no journal is: a full disk must not look like another process.
-    database.exec('PRAGMA journal_mode=MEMORY; BEGIN EXCLUSIVE;');
-    return database;
+    return takeLock(path, 0);
   } catch (cause) {
-    database.close();
+    if (cause instanceof CscError) throw cause;
     throw new CscError('CONFIG_INVALID', taken, { cause });
   }
 }
