@@ -204,6 +204,17 @@ describe('csc policy', () => {
     expect((await init(mine, 'alice')).stderr).toMatch(
       /other keys of .*: csc login makes yours and prints what to put beside them/,
     );
+    // Who has made one sees it whole, to put it there: a message is shown without what may be a key.
+    const login = await csc(['login', '--principal', 'spiffe://csc.local/client/alice'], { env });
+    const other = await init(mine, 'alice');
+    expect(other.stderr).toMatch(/other keys of .*: what is printed here is what to put beside them/);
+    expect(other.stdout).toMatch(/public_key: [A-Za-z0-9+/]{43}=\n/);
+    expect(other.stdout).toBe(login.stdout);
+    // The same where the file is laid out in a way that is not known here.
+    const flow = bindings.replace('v0.1', 'v0.2').replace(/\n*$/, '\nsubmitters: &none []\n');
+    const unknown = await init(createScratch().write('bindings.yaml', flow), 'alice');
+    expect(unknown.stderr).toMatch(/another way .*: what is printed here is what to add below submitters/);
+    expect(unknown.stdout).toBe(login.stdout);
     // What cannot be done is said before anything is.
     rmSync(dir, { recursive: true });
     const old = await init(createScratch().write('bindings.yaml', bindings), 'alice');

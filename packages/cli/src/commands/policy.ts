@@ -26,7 +26,13 @@ import { append } from '../action/options.ts';
 import { addCertificateOptions, type GateOptions } from '../connect/gate-options.ts';
 import { checkLocalInit } from '../owners/check-init.ts';
 import { localSigners, makeLocalRepository, publish, readSigningKey } from '../owners/repository-keys.ts';
-import { addSubmitterTo, bindingsFor, type SubmitterEntry } from '../owners/submitters.ts';
+import {
+  addSubmitterTo,
+  bindingsFor,
+  describeSubmitter,
+  type SubmitterEntry,
+  whyByHand,
+} from '../owners/submitters.ts';
 import { note, writeJson, writeOut } from '../terminal/streams.ts';
 import { plainLine } from '../terminal/text.ts';
 
@@ -217,14 +223,17 @@ async function initialiseLocally(files: string[], options: InitOptions): Promise
   const { dir } = options;
   const principal = asksForLogin(options) ? await principalFor(options) : undefined;
   const bindings = files.find((file) => basename(file) === bindingsFile);
+  const inFile = bindings ?? join(dir, 'targets', bindingsFile);
+  const planned = principal === undefined ? undefined : await plannedSubmitter(principal);
+  if (planned !== undefined && existsSync(inFile)) await checkAddable(inFile, planned);
   checkLocalInit({
     dir,
     files: readOwnersFiles(files),
-    bindings: bindings ?? join(dir, 'targets', bindingsFile),
+    bindings: inFile,
     profiles: files
       .filter((file) => isProfile(repositoryName(file)))
       .map((it) => readPolicyFile(it).policy.name),
-    ...(principal === undefined ? {} : { submitter: await plannedSubmitter(principal) }),
+    ...(planned === undefined ? {} : { submitter: planned }),
   });
   const submitter = principal === undefined ? undefined : await makeLogin(principal);
   if (submitter !== undefined && bindings !== undefined) addLogin(bindings, submitter);
@@ -241,7 +250,7 @@ async function initialiseLocally(files: string[], options: InitOptions): Promise
   }
   for (const signer of localSigners(dir)) signStaged(dir, signer, new Date());
   await publishFiles({ dir });
-  sayWhoIsMissing(dir, submitter, bindings ?? join(dir, 'targets', bindingsFile));
+  sayWhoIsMissing(dir, submitter, inFile);
   return exitCodes.ok;
 }
 
@@ -263,6 +272,14 @@ async function plannedSubmitter(principal: string): Promise<SubmitterEntry> {
   if (known !== undefined) return { principal, keyId: known.keyId, publicKey: known.publicKey };
   const { publicKey } = generateKeyPair();
   return { principal, keyId: defaultKeyId('submitter', publicKey), publicKey, isStandIn: true };
+}
+
+// Throws CONFIG_INVALID where the entry is to be put there by hand, once it is printed.
+async function checkAddable(file: string, submitter: SubmitterEntry): Promise<void> {
+  const byHand = whyByHand(file, submitter);
+  if (byHand === undefined) return;
+  if (submitter.isStandIn !== true) await writeOut(describeSubmitter(submitter));
+  throw new CscError('CONFIG_INVALID', byHand);
 }
 
 async function makeLogin(principal: string): Promise<SubmitterEntry> {

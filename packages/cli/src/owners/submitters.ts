@@ -31,13 +31,16 @@ export function bindingsFor(entry: SubmitterEntry, profiles: readonly string[]):
   return toJsonYaml({ bindings_version: 'csc.bindings.v0.2', bindings, submitters: [toJson(entry)] });
 }
 
-/** What `addSubmitterTo` would make of that file. Throws as withSubmitter. */
+/** What `addSubmitterTo` would make of that file. Throws as it does. */
 export function bindingsWith(file: string, entry: SubmitterEntry): Buffer {
   const { bytes } = readBoundedFile(file, { maxBytes: artifactBytes.policy });
   return withSubmitter(bytes, entry, file) ?? bytes;
 }
 
-/** Puts a submitter into a file of bindings, in the place of it. Gives false where it is there already. Throws as withSubmitter. */
+/**
+ * Puts a submitter into a file of bindings, in the place of it. Gives false where it is there already. Throws POLICY_INVALID for what
+ * are no bindings, and CONFIG_INVALID for v0.1 and for what somebody has to do by hand (`whyByHand`).
+ */
 export function addSubmitterTo(file: string, entry: SubmitterEntry): boolean {
   const { bytes } = readBoundedFile(file, { maxBytes: artifactBytes.policy });
   const changed = withSubmitter(bytes, entry, file);
@@ -47,32 +50,44 @@ export function addSubmitterTo(file: string, entry: SubmitterEntry): boolean {
 }
 
 /**
- * Bindings with one more submitter, and otherwise as they were, comments too; undefined where it is there already. Throws
- * POLICY_INVALID for what are no bindings, and CONFIG_INVALID, with what to put there by hand, for v0.1, for a principal
- * that has other keys, and for a layout of the file that is not known here.
+ * Why somebody has to put the entry there by hand: the principal has other keys, or the layout of the file is not known here. Undefined
+ * where nobody has to. Its words end as of an entry that is printed (`describeSubmitter`): a text for people is shown without what
+ * may be a key. Throws as `addSubmitterTo` otherwise.
  */
+export function whyByHand(file: string, entry: SubmitterEntry): string | undefined {
+  const { bytes } = readBoundedFile(file, { maxBytes: artifactBytes.policy });
+  return planSubmitter(bytes, entry, file).byHand;
+}
+
+// Bindings with one more submitter, and otherwise as they were, comments too; undefined where it is there already.
 function withSubmitter(bytes: Uint8Array, entry: SubmitterEntry, name: string): Buffer | undefined {
+  const { after, byHand } = planSubmitter(bytes, entry, name);
+  if (byHand !== undefined) throw new CscError('CONFIG_INVALID', byHand);
+  return after;
+}
+
+interface SubmitterPlan {
+  readonly after?: Buffer;
+  readonly byHand?: string;
+}
+
+function planSubmitter(bytes: Uint8Array, entry: SubmitterEntry, name: string): SubmitterPlan {
   const before = orThrow(parseBindings(bytes), 'POLICY_INVALID', name);
   if (before.submitters === undefined) {
     const message = `${name} is of csc.bindings.v0.1, in which nobody signs: make it csc.bindings.v0.2, whose secrets go by profile (docs/migration.md, step 4)`;
     throw new CscError('CONFIG_INVALID', message);
   }
   const keys = submitterKeys(before, entry.principal);
-  if (keys !== undefined) {
-    const known = keys.find(entry.keyId);
-    if (known !== undefined && Buffer.compare(known.publicKey, entry.publicKey) === 0) return undefined;
-    const advice = entry.isStandIn
-      ? 'csc login makes yours and prints what to put beside them'
-      : `put this one beside them: ${toFlow(entry)}`;
-    const message = `${name} names other keys of ${entry.principal}: ${advice}`;
-    throw new CscError('CONFIG_INVALID', message);
-  }
+  const known = keys?.find(entry.keyId);
+  if (known !== undefined && Buffer.compare(known.publicKey, entry.publicKey) === 0) return {};
+  const printed = entry.isStandIn
+    ? 'csc login makes yours and prints what to'
+    : 'what is printed here is what to';
+  if (keys !== undefined)
+    return { byHand: `${name} names other keys of ${entry.principal}: ${printed} put beside them` };
   const after = addText(Buffer.from(bytes).toString('utf8'), entry);
-  if (isOnlyThat(before, after, entry)) return after;
-  const advice = entry.isStandIn
-    ? 'csc login prints what to add below submitters'
-    : `add this below submitters: { principal: ${entry.principal}, keys: [${toFlow(entry)}] }`;
-  throw new CscError('CONFIG_INVALID', `${name}: ${advice}`);
+  if (isOnlyThat(before, after, entry)) return { after };
+  return { byHand: `${name} is laid out in another way than is known here: ${printed} add below submitters` };
 }
 
 function addText(text: string, entry: SubmitterEntry): Buffer {
@@ -112,9 +127,4 @@ function toJson({ principal, keyId, publicKey }: SubmitterEntry): object {
 // JSON is YAML.
 function toJsonYaml(value: object): Buffer {
   return Buffer.from(`${JSON.stringify(value, null, 2)}\n`);
-}
-
-// On one line, as errors are.
-function toFlow({ keyId, publicKey }: SubmitterEntry): string {
-  return `{ key_id: ${keyId}, public_key: ${toBase64(publicKey)} }`;
 }
