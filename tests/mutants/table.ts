@@ -3864,7 +3864,7 @@ const tokens: readonly Mutant[] = [
   },
   {
     name: 'token-verified-by-any-algorithm',
-    file: 'packages/common/src/oidc/open-token.ts',
+    file: 'packages/common/src/oidc/issuer.ts',
     before: 'if (issuer.algorithms.includes(algorithm)) return;',
     after: 'if (issuer.algorithms.length > 0) return;',
     tests: ['packages/common/src/oidc/oidc.test.ts'],

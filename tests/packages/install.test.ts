@@ -5,6 +5,7 @@ import {
   readdirSync,
   readFileSync,
   realpathSync,
+  renameSync,
   rmSync,
   symlinkSync,
   writeFileSync,
@@ -15,6 +16,7 @@ import { promisify } from 'node:util';
 import { makeRoot } from '@csc-fleet/common/pki';
 import { type Fleet, startFleet } from '@csc-fleet/test-kit/fleet';
 import { repository } from '@csc-fleet/test-kit/process';
+import { build } from 'esbuild';
 import { publint } from 'publint';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import {
@@ -111,7 +113,7 @@ const nodes = [20, 22].map((major) =>
 );
 
 describe('the client, installed from its tarball', () => {
-  const run = `
+  const running = `
     const client = connect({ address, tls: { ca, cert, key } });
     const handlers = { onStdout: (data) => void process.stdout.write(data) };
     const ran = client.run(contract, { handlers }).then(({ exitCode, receipt }) => {
@@ -120,9 +122,9 @@ describe('the client, installed from its tarball', () => {
     });`;
 
   it.each([...nodes, process.execPath])('runs a contract by import and by require: %s', (node) => {
-    const imported = `import { connect } from '@csc-fleet/client';\n${setting()}${run}\nawait ran;`;
+    const imported = `import { connect } from '@csc-fleet/client';\n${setting()}${running}\nawait ran;`;
     writeFileSync(join(directory, 'agent/program.mjs'), imported);
-    const required = `const { connect } = require('@csc-fleet/client');\n${setting()}${run}`;
+    const required = `const { connect } = require('@csc-fleet/client');\n${setting()}${running}`;
     // One process of both: what the two load is apart all the same.
     const both = `${required}\nran.then(() => import('./program.mjs'));`;
     expect(runAs(node, 'program.cjs', both)).toBe('from far away\n0 success\n'.repeat(2));
@@ -160,6 +162,58 @@ describe('the client, installed from its tarball', () => {
         expect(runAs(node, name, `${head}${program}`)).toBe('within false within RECEIPT_INVALID true\n');
     },
   );
+
+  // Of what a program may do with a result without another package of ours, and what it is to be told about an error.
+  const typed = `
+    import { CscError, ExecutionState, isCscError, reasons, Verdict, connect } from '@csc-fleet/client';
+    import type { CommandContract, Decision, Execution, ExecutionReceipt, Fault, GateClient } from '@csc-fleet/client';
+    import { verifyReceipt } from '@csc-fleet/client/offline';
+    export async function end(client: GateClient, contract: CommandContract): Promise<ExecutionReceipt | undefined> {
+      const { decision, execution, receipt } = await client.run(contract);
+      const told: [Decision | undefined, Execution] = [decision, execution];
+      if (told[0]?.verdict === Verdict.DENY || told[1].state !== ExecutionState.SUCCEEDED) return undefined;
+      return receipt;
+    }
+    export function faultsOf(error: unknown): readonly Fault[] {
+      return isCscError(error) || error instanceof CscError ? error.faults : [];
+    }
+    export const remedy: string = reasons.QUEUE_FULL.remedy;
+    export const functions = [connect, verifyReceipt];`;
+
+  it.each([
+    { module: 'node16', moduleResolution: 'node16' },
+    { module: 'esnext', moduleResolution: 'bundler' },
+  ])('has types that a strict project reads whole: $moduleResolution', async (how) => {
+    const home = join(directory, 'agent', `typed-${how.moduleResolution}`);
+    mkdirSync(home);
+    // An import in a file of CommonJS is a require.
+    for (const name of ['imported.mts', 'required.cts']) writeFileSync(join(home, name), typed);
+    const compilerOptions = { ...how, strict: true, skipLibCheck: false, noEmit: true, types: ['node'] };
+    writeFileSync(join(home, 'tsconfig.json'), JSON.stringify({ compilerOptions }));
+    const tsc = join(repository, 'node_modules/.bin/tsc');
+    const { stdout } = await run(tsc, ['-p', home]).catch((error: { stdout: string }) => error);
+    expect(stdout).toBe('');
+  });
+
+  it('is bundled with what it stands on and nothing else', async () => {
+    const [entry, outfile] = ['bundled-from.cjs', 'bundled.cjs'].map((it) => join(directory, 'agent', it));
+    writeFileSync(
+      entry ?? '',
+      "const { connect, reasons } = require('@csc-fleet/client'); console.log(typeof connect, reasons.INTERNAL.status);",
+    );
+    await build({
+      entryPoints: [entry ?? ''],
+      outfile: outfile ?? '',
+      bundle: true,
+      platform: 'node',
+      logLevel: 'silent',
+    });
+    const elsewhere = join(directory, 'bundled');
+    mkdirSync(elsewhere);
+    renameSync(outfile ?? '', join(elsewhere, 'bundled.cjs'));
+    const { stdout } = await run(process.execPath, ['bundled.cjs'], { cwd: elsewhere });
+    expect(stdout).toBe('function INTERNAL\n');
+  });
 
   it('brings no YAML, no library for keys and certificates, and no second Ed25519', () => {
     const modules = join(directory, 'agent/node_modules');

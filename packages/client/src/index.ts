@@ -1,5 +1,15 @@
-export { CscError, type CscErrorCode, isCscError } from '@csc-fleet/common/errors';
+export type { CommandContract } from '@csc-fleet/common/contract';
+export { CscError, type CscErrorCode, type Fault, isCscError, reasons } from '@csc-fleet/common/errors';
 export type { ExpectedReceipt, SubmissionSigner } from '@csc-fleet/common/evidence';
+export {
+  type Decision,
+  type Execution,
+  ExecutionState,
+  OutputStream,
+  type Profile,
+  Verdict,
+} from '@csc-fleet/common/messages';
+export type { ExecutionReceipt } from '@csc-fleet/common/receipt';
 export type { ApprovalChange, ApprovalsClient } from './calls/approvals.ts';
 export type {
   AuditOptions,

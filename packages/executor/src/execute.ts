@@ -1,8 +1,9 @@
 import type { Signer } from '@csc-fleet/common/crypto';
 import type { Clock } from '@csc-fleet/common/encoding';
 import { CscError, isCscError } from '@csc-fleet/common/errors';
+import { openToken } from '@csc-fleet/common/issuer-keys';
 import type { Offer, Refused } from '@csc-fleet/common/messages';
-import { type IssuerKeys, openToken } from '@csc-fleet/common/oidc';
+import type { IssuerKeys } from '@csc-fleet/common/oidc';
 import type { HostNames } from '@csc-fleet/common/owners';
 import type { Log, LogFields } from '@csc-fleet/common/service';
 import { type Timed, untimed } from '@csc-fleet/common/telemetry';

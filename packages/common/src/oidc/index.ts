@@ -1,5 +1,6 @@
 export { tokenAudience } from './audience.ts';
 export { judgeToken, type TokenContext, type TokenIdentity } from './judge-token.ts';
-export { checkStillItsKey, type IssuerKeys, type OpenedToken, openToken } from './open-token.ts';
+// Types alone: what verifies a token, with the library for that, is @csc-fleet/common/issuer-keys.
+export type { IssuerKeys, OpenedToken } from './open-token.ts';
 export { maxTokenLength, refusedToken, tokenSha256 } from './read-token.ts';
 export { selfSigned } from './self-signed.ts';

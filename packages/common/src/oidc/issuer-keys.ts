@@ -5,6 +5,8 @@ import { validate } from '../schema/index.ts';
 import type { IssuerKeys } from './open-token.ts';
 import { refusedToken } from './read-token.ts';
 
+export { checkStillItsKey, openToken } from './open-token.ts';
+
 type FetchJson = typeof import('./fetch.ts').fetchJson;
 
 // Keys that were fetched are fresh for so long; then they are asked for again, and go on where that fails.

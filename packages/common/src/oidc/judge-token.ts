@@ -5,7 +5,8 @@ import { parseIdentity, toIdentityUri, toPart } from '../identity/index.ts';
 // Types alone: who verifies receipts has no YAML.
 import type { Issuer, IssuerKey } from '../owners/index.ts';
 import { tokenAudience } from './audience.ts';
-import { checkAlgorithm, findIssuer, isSameKey, type OpenedToken } from './open-token.ts';
+import { checkAlgorithm, findIssuer, isSameKey } from './issuer.ts';
+import type { OpenedToken } from './open-token.ts';
 import { refusedToken } from './read-token.ts';
 
 /** What a token is held against. */

@@ -7,8 +7,8 @@ import { exportSPKI, generateKeyPair, importJWK, type JWK } from 'jose';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { CscError } from '../errors/index.ts';
 import { type Issuer, parseIssuers } from '../owners/index.ts';
-import { judgeToken, openToken, tokenAudience } from './index.ts';
-import { createIssuerKeys } from './issuer-keys.ts';
+import { judgeToken, tokenAudience } from './index.ts';
+import { createIssuerKeys, openToken } from './issuer-keys.ts';
 
 const publicKey = new Uint8Array(32).fill(7);
 const aud = tokenAudience('csc.local', publicKey);

@@ -1,6 +1,7 @@
 import type { CscError } from '../errors/index.ts';
 import { isCscError } from '../errors/index.ts';
 import type { Issuer, IssuerKey } from '../owners/index.ts';
+import { checkAlgorithm, findIssuer, isSameKey } from './issuer.ts';
 import { type ReadToken, readToken, refusedToken } from './read-token.ts';
 
 /** A token whose issuer really signed it; what it says is yet to be judged. */
@@ -51,26 +52,6 @@ export async function checkStillItsKey(
   const found = await keys.find(findIssuer(token.issuer, issuers), token.keyId);
   if (found.some((it) => isSameKey(it, token.key))) return;
   throw refusedToken('the key that signed it is none of its issuer’s any more');
-}
-
-/** Whether two are one key, under one id. */
-export function isSameKey(one: IssuerKey, other: IssuerKey): boolean {
-  return (['kty', 'kid', 'n', 'e', 'crv', 'x', 'y'] as const).every((name) => one[name] === other[name]);
-}
-
-/** The issuer of this name, to the letter. Throws SUBMISSION_INVALID. */
-export function findIssuer(name: string, issuers: readonly Issuer[] | undefined): Issuer {
-  const found = issuers?.find((it) => it.issuer === name);
-  if (found !== undefined) return found;
-  throw refusedToken('its issuer is none of those in the owners’ issuers.yaml, or they have revoked it');
-}
-
-/** Throws SUBMISSION_INVALID. */
-export function checkAlgorithm({ algorithm }: Pick<ReadToken, 'algorithm'>, issuer: Issuer): void {
-  if (issuer.algorithms.includes(algorithm)) return;
-  throw refusedToken(
-    `it is signed by ${algorithm}, and issuers.yaml lets ${issuer.issuer} sign by ${issuer.algorithms.join(', ')}`,
-  );
 }
 
 const typeOf = { RS256: 'RSA', ES256: 'EC', EdDSA: 'OKP' } as const;

@@ -1,5 +1,4 @@
 import { createHash } from 'node:crypto';
-import type { CipherSuite } from 'hpke';
 
 /** The one way of sealing: HPKE (RFC 9180) in base mode, with DHKEM(X25519, HKDF-SHA256), HKDF-SHA256 and AES-256-GCM. */
 export const sealAlgorithm = 'csc.seal.v0.1' as const;
@@ -39,8 +38,9 @@ export function infoOf({ executionId, commandId, stream }: SealedStream): Buffer
   return Buffer.from([sealAlgorithm, executionId, commandId, stream].join('\0'));
 }
 
+// Its type is left to the compiler, which names the module so that declarations of CommonJS can read it, too (TS1541).
 /** Loaded where something is sealed or opened, and nowhere else. */
-export async function loadSuite(): Promise<CipherSuite> {
+export async function loadSuite() {
   const hpke = await import('hpke');
   return new hpke.CipherSuite(hpke.KEM_DHKEM_X25519_HKDF_SHA256, hpke.KDF_HKDF_SHA256, hpke.AEAD_AES_256_GCM);
 }

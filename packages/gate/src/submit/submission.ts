@@ -1,7 +1,8 @@
 import { CscError, orThrow } from '@csc-fleet/common/errors';
 import { identifySubmission } from '@csc-fleet/common/evidence';
+import { openToken } from '@csc-fleet/common/issuer-keys';
 import type { SubmitRequest } from '@csc-fleet/common/messages';
-import { type IssuerKeys, type OpenedToken, openToken } from '@csc-fleet/common/oidc';
+import type { IssuerKeys, OpenedToken } from '@csc-fleet/common/oidc';
 import { type Bindings, submitterKeys } from '@csc-fleet/common/policy';
 import { parseSubmission } from '@csc-fleet/common/submission';
 import type { Principal } from '../execution/executions.ts';

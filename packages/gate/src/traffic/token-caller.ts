@@ -1,14 +1,8 @@
 import { sha256Hex } from '@csc-fleet/common/encoding';
 import { CscError, isCscError } from '@csc-fleet/common/errors';
 import { parseIdentity } from '@csc-fleet/common/identity';
-import {
-  checkStillItsKey,
-  type IssuerKeys,
-  judgeToken,
-  maxTokenLength,
-  type OpenedToken,
-  openToken,
-} from '@csc-fleet/common/oidc';
+import { checkStillItsKey, openToken } from '@csc-fleet/common/issuer-keys';
+import { type IssuerKeys, judgeToken, maxTokenLength, type OpenedToken } from '@csc-fleet/common/oidc';
 import type { Issuer } from '@csc-fleet/common/owners';
 import { presentedKeyOf, type ServerCallLike } from '@csc-fleet/common/rpc';
 import { type Caller, checkCaller } from './authenticate.ts';
