@@ -160,7 +160,7 @@ export interface GateClient extends Disposable {
   getReceipt(executionId: string, options?: CallOptions): Promise<FetchedReceipt>;
   /** The public keys with these ids. Absent or empty: all that receipts and decisions verify with. */
   getKeys(keyIds?: readonly string[], options?: CallOptions): Promise<KeyEntry[]>;
-  /** Ends the connection. What runs goes on. */
+  /** Ends the connection, and what was asked over it, with CANCELLED. What runs goes on. */
   close(): void;
 }
 

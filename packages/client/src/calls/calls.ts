@@ -130,7 +130,8 @@ export async function rememberLost(
 ): Promise<unknown> {
   if (!isFateUnknown(error)) return withKey(error, request);
   if (submission !== undefined) await submitter?.signed.keep(submission);
-  return withKey(error, request, ` (handed in under the idempotency key ${request.idempotencyKey})`);
+  const hint = ` (handed in under the idempotency key ${request.idempotencyKey})`;
+  return withKey(error, request, { hint });
 }
 
 /**

@@ -115,12 +115,23 @@ export function isFateUnknown(error: unknown): boolean {
 /**
  * An error of handing a request in, or of what came of it, with the key under which it is not done twice.
  * @param hint more for people to read
+ * @param executionId as the gate has named it. Absent: it has not
  */
-export function withKey(error: unknown, { idempotencyKey }: SubmitRequest, hint = ''): unknown {
+export function withKey(
+  error: unknown,
+  { idempotencyKey }: SubmitRequest,
+  { hint = '', executionId }: { readonly hint?: string; readonly executionId?: string | undefined } = {},
+): unknown {
   if (!isCscError(error)) return error;
-  const { code, message, cause, faults, retryAfterMs } = error;
-  const retry = retryAfterMs === undefined ? {} : { retryAfterMs };
-  return new CscError(code, `${message}${hint}`, { cause, faults, idempotencyKey, ...retry });
+  const { code, message, cause, faults, isLasting, retryAfterMs, executionId: named = executionId } = error;
+  return new CscError(code, `${message}${hint}`, {
+    cause,
+    faults,
+    isLasting,
+    idempotencyKey,
+    ...(retryAfterMs === undefined ? {} : { retryAfterMs }),
+    ...(named === undefined ? {} : { executionId: named }),
+  });
 }
 
 /**

@@ -23,6 +23,7 @@ const method = {
 describe('a call with one answer', () => {
   let server: Server;
   let connection: Connection;
+  let port: number;
   let answer: (request: Buffer, done: sendUnaryData<Buffer>) => void;
   let cancelled: Promise<void>;
 
@@ -43,7 +44,7 @@ describe('a call with one answer', () => {
         },
       },
     );
-    const port = await new Promise<number>((resolve, reject) => {
+    port = await new Promise<number>((resolve, reject) => {
       server.bindAsync('127.0.0.1:0', ServerCredentials.createInsecure(), (error, bound) =>
         error === null ? resolve(bound) : reject(error),
       );
@@ -101,7 +102,26 @@ describe('a call with one answer', () => {
 
   it('fails on a connection that is closed', async () => {
     connection.close();
-    expect(await failure(connection.unary(method, Buffer.from('a')))).toBeInstanceOf(CscError);
+    expect(await failure(connection.unary(method, Buffer.from('a')))).toMatchObject({ code: 'CANCELLED' });
+  });
+
+  it('is ended where its connection is closed', async () => {
+    answer = () => connection.close();
+    expect(await failure(connection.unary(method, Buffer.from('a')))).toMatchObject({
+      code: 'CANCELLED',
+      message: 'this client has been closed',
+    });
+    await cancelled;
+  });
+
+  it('says how long it was waited for', async () => {
+    connection.close();
+    connection = connectTo(port, 50);
+    answer = () => undefined;
+    expect(await failure(connection.unary(method, Buffer.from('a')))).toMatchObject({
+      code: 'DEADLINE_EXCEEDED',
+      message: 'the gate cannot be reached: no answer within 0.05 s',
+    });
   });
 
   it('ends at both ends once its caller has enough of it', async () => {

@@ -39,6 +39,7 @@ export interface Connection {
   within(place: CallerContext): Connection;
   /** True where the gate has answered within the last minute: it takes our certificate. */
   isAccepted(): boolean;
+  /** Ends every call, which then fails with CANCELLED, as each does that is made later. */
   close(): void;
 }
 
@@ -56,6 +57,8 @@ interface HeardRoute extends Route {
   heard(): void;
   /** The gate says of each stream that it has begun. */
   announces: boolean;
+  /** Ends each call that is under way; undefined once the connection is closed. */
+  underWay: Set<() => void> | undefined;
 }
 
 /** How long after its last word a gate is taken for one that accepts us. */
@@ -69,6 +72,7 @@ export function createConnection(given: Route, timeoutMs: number): Connection {
   const route: HeardRoute = {
     ...given,
     announces: false,
+    underWay: new Set(),
     heard: () => {
       heardAt = performance.now();
     },
@@ -90,7 +94,12 @@ export function createConnection(given: Route, timeoutMs: number): Connection {
     isConnected: () => client.getChannel().getConnectivityState(false) === connectivityState.READY,
     within: connect,
     isAccepted,
-    close: () => client.close(),
+    close: () => {
+      const ends = route.underWay ?? [];
+      route.underWay = undefined;
+      for (const end of ends) end();
+      client.close();
+    },
   });
   return connect();
 }
@@ -145,9 +154,11 @@ async function callUnary<Q, R>(
   { timeoutMs, signal, metadata }: UnaryTerms,
 ): Promise<R> {
   throwIfAborted(signal);
+  throwIfClosed(route);
   let call: ChannelCall | undefined;
   const cancel = () => call?.cancelWithStatus(status.CANCELLED, 'Cancelled on client');
   signal?.addEventListener('abort', cancel, { once: true });
+  route.underWay?.add(cancel);
   try {
     const message = method.requestSerialize(request);
     call = route.client.getChannel().createCall(method.path, Date.now() + timeoutMs, null, null, null);
@@ -156,9 +167,11 @@ async function callUnary<Q, R>(
     return value;
   } catch (error) {
     throwIfAborted(signal);
-    throw toCallError(signal?.reason ?? error, route);
+    throwIfClosed(route);
+    throw toCallError(signal?.reason ?? error, route, timeoutMs);
   } finally {
     signal?.removeEventListener('abort', cancel);
+    route.underWay?.delete(cancel);
   }
 }
 
@@ -215,6 +228,7 @@ async function* callStream<Q, R>(
   { timeoutMs, signal, metadata, begins }: StreamTerms,
 ): AsyncGenerator<R, void> {
   throwIfAborted(signal);
+  throwIfClosed(route);
   const call: ClientReadableStream<R> = route.client.makeServerStreamRequest(
     method.path,
     (value: Q) => method.requestSerialize(value),
@@ -226,6 +240,7 @@ async function* callStream<Q, R>(
   call.on('error', () => {});
   const cancel = () => call.cancel();
   signal?.addEventListener('abort', cancel, { once: true });
+  route.underWay?.add(cancel);
   const opening = awaitOpening(call, route, timeoutMs, begins);
   try {
     // To destroy the stream would be to make errors, with their stacks, that nobody sees.
@@ -236,9 +251,11 @@ async function* callStream<Q, R>(
     throwIfAborted(signal);
   } catch (error) {
     throwIfAborted(signal);
-    throw opening.late() ?? toCallError(signal?.reason ?? error, route);
+    throwIfClosed(route);
+    throw opening.late() ?? toCallError(signal?.reason ?? error, route, timeoutMs);
   } finally {
     signal?.removeEventListener('abort', cancel);
+    route.underWay?.delete(cancel);
     opening.end();
     leave(call);
   }
@@ -299,17 +316,26 @@ export function throwIfAborted(signal: AbortSignal | undefined): void {
   throw new CscError('CANCELLED', 'the caller aborted the call', { cause: signal.reason });
 }
 
+function throwIfClosed({ underWay }: HeardRoute): void {
+  if (underWay === undefined) throw new CscError('CANCELLED', 'this client has been closed');
+}
+
 // What grpc-js puts before the error of whatever gives a call its token, of which it keeps the message alone.
 const noToken = 'Getting metadata from plugin failed with error: ';
 
 // grpc-js says where it failed in a sentence of its own, and not what it was that it tried to reach.
-function toCallError(error: unknown, { channel, explain }: Route): CscError {
+function toCallError(error: unknown, { channel, explain }: Route, timeoutMs: number): CscError {
   const failure =
     error instanceof NotConnectedError
       ? new CscError('GATE_UNREACHABLE', error.message, { cause: error })
       : fromServiceError(error);
   if (failure.message.startsWith(noToken))
     return new CscError('CONFIG_INVALID', failure.message.slice(noToken.length), { cause: failure.cause });
+  // Of a deadline it says where in the library the call was by then.
+  if (failure.code === 'DEADLINE_EXCEEDED') {
+    const message = `${channel.unreachable}: no answer within ${timeoutMs / 1000} s${channel.advice}`;
+    return new CscError('DEADLINE_EXCEEDED', message, { cause: failure.cause });
+  }
   if (!isCscError(failure, 'GATE_UNREACHABLE')) return failure;
   const why = failure.message
     .replace(/^No connection established\. Last error: (Error: )?/, '')

@@ -18,6 +18,8 @@ interface FollowContext {
   readonly bind?: Bind | undefined;
   /** What is to be proven beside the receipt. Absent: nothing is. */
   readonly prove?: ProveReceiptsRequest | undefined;
+  /** Told where a Run has failed before it was named. */
+  readonly onBroken?: () => void;
   /** Told once how the gate calls what was handed in. */
   readonly onNamed?: (executionId: string) => Promise<void>;
 }
@@ -86,6 +88,7 @@ async function runOnce(
       } else if (item !== undefined && item.$case !== 'proof') await receiver.output(toOutputItem(item));
     }
   } catch (error) {
+    if (receiver.executionId() === undefined) context.onBroken?.();
     if (patience === undefined) throw error;
   } finally {
     clearTimeout(patience);

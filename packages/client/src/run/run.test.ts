@@ -302,6 +302,13 @@ describe('a gate that takes connections and says nothing, as one that is stopped
     await expect(client.profiles()).rejects.toEqual(silent(5));
   });
 
+  it('has been handed nothing, so that an abort of a run need not wait for it', async () => {
+    const abort = new AbortController();
+    const ended = codeOf((await dial(await silence(), {})).run(contract, { signal: abort.signal }));
+    setImmediate(() => abort.abort());
+    expect(await ended).toBe('CANCELLED');
+  });
+
   it('has what is left of the time after connections that were refused, of which the error tells', async () => {
     const port = await freePort();
     let listening: Promise<unknown> | undefined;
@@ -453,10 +460,52 @@ describe('abort', () => {
     expect(gate.cancelled).toEqual(['exec-1']);
   });
 
+  it('says of which execution it is not known whether it ends, where the gate could not be told', async () => {
+    const { gate, client } = await start();
+    gate.hang = true;
+    const abort = new AbortController();
+    const onEvent = (): void => {
+      gate.refusal = new CscError('NOT_PERMITTED', 'not by you');
+      abort.abort();
+    };
+    const ended = client.run(contract, { signal: abort.signal, handlers: { onEvent } });
+    await expect(ended).rejects.toMatchObject({
+      code: 'CANCELLED',
+      message: 'the caller left; execution exec-1 may go on, as it could not be asked to end: not by you',
+      executionId: 'exec-1',
+    });
+  });
+
   it('that came before the call sends nothing', async () => {
     const { gate, client } = await start();
     expect(await codeOf(client.run(contract, { signal: AbortSignal.abort() }))).toBe('CANCELLED');
     expect(gate.runs).toHaveLength(0);
+  });
+});
+
+describe('a client that is closed', () => {
+  const closed = expect.objectContaining({
+    code: 'CANCELLED',
+    message: expect.stringMatching(/^this client has been closed/),
+  });
+
+  it('ends what it was asked for, and leaves what runs going', async () => {
+    const { gate, client } = await start();
+    gate.hang = true;
+    const onEvent = (): void => client.close();
+    await expect(client.run(contract, { handlers: { onEvent } })).rejects.toEqual(closed);
+    expect(gate.cancelled).toEqual([]);
+  });
+
+  it.each<[string, (client: GateClient) => Promise<unknown>]>([
+    ['a call', (client) => client.profiles()],
+    ['a run', (client) => client.run(contract)],
+    ['the events of an execution', (client) => client.watch('exec-1').next()],
+    ['output', (client) => client.readOutput('exec-1').next()],
+  ])('says so of what comes later: %s', async (_, ask) => {
+    const { client } = await start();
+    client.close();
+    await expect(ask(client)).rejects.toEqual(closed);
   });
 });
 

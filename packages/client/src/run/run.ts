@@ -35,7 +35,8 @@ export interface FollowOptions {
   readonly handlers?: RunHandlers | undefined;
   /**
    * An abort ends what was asked for: `run` cancels the execution at the gate, also where that has not named it yet, and
-   * `follow` leaves it as it is. The promise then rejects with CANCELLED.
+   * `follow` leaves it as it is. The promise then rejects with CANCELLED: at once where nothing can have been handed in, and
+   * else once the gate has been told, for which one that hangs is waited half a minute. The message says where it could not be.
    */
   readonly signal?: AbortSignal | undefined;
   /** Whether an abort cancels the execution. Absent: true for `run`, false for `follow`. */
@@ -133,7 +134,8 @@ async function runToEnd(context: RunContext, contract: ContractInput, given: Run
   const { request, contractSha256 } = prepared;
   const receiptVersion = options.receiptVersion ?? defaultReceiptVersion;
   const cancels = options.cancelOnAbort ?? true;
-  const stop = createStop(options.signal, cancels);
+  let mayBeHandedIn = false;
+  const stop = createStop(options.signal, cancels, () => mayBeHandedIn || context.connection.isConnected());
   let input: TerminalInput | undefined;
   const openInput = (executionId: string): void => {
     if (wanted === undefined || inputKey === undefined || input !== undefined) return;
@@ -172,12 +174,15 @@ async function runToEnd(context: RunContext, contract: ContractInput, given: Run
   const onNamed = async (executionId: string): Promise<void> => {
     if (submission !== undefined) await submitter?.signed.keep({ ...submission, executionId });
   };
+  const onBroken = (): void => {
+    mayBeHandedIn ||= !context.connection.isUnconnected();
+  };
   const waitForApproval = options.waitForApproval ?? false;
   const prove = proofWanted === undefined ? {} : { prove: proofWanted.request };
   try {
-    await abortable(context, receiver, cancels, () =>
+    await abortable(context, receiver, { signal: stop.signal, cancels }, () =>
       followToEnd(
-        { ...context, signal: stop.signal, waitForApproval, ...bind, onNamed, ...prove },
+        { ...context, signal: stop.signal, waitForApproval, ...bind, onNamed, onBroken, ...prove },
         receiver,
         {
           submit: request,
@@ -193,7 +198,7 @@ async function runToEnd(context: RunContext, contract: ContractInput, given: Run
     return { ...result, waitsUntil: waitsUntil(result.decision, submission?.submissionJson) };
   } catch (error) {
     if (receiver.executionId() === undefined) throw await rememberLost(error, prepared, submitter);
-    throw withKey(error, request);
+    throw withKey(error, request, { executionId: receiver.executionId() });
   } finally {
     input?.close();
   }
@@ -258,7 +263,7 @@ export async function follow(
     host = executorId;
   });
   const bind = tolerant(binder);
-  await abortable(context, receiver, options.cancelOnAbort ?? false, () =>
+  await abortable(context, receiver, { signal, cancels: options.cancelOnAbort ?? false }, () =>
     followToEnd(
       { ...context, signal, waitForApproval, ...bind, prove: proofWanted?.request },
       receiver,
@@ -270,7 +275,7 @@ export async function follow(
   return conclude(context, receiver, { host }, proofWanted);
 }
 
-// How long an abort waits for the gate to name what it has been handed: without a name nothing can be cancelled.
+// How long an abort waits for the gate to name what it may have been handed: without a name nothing can be cancelled.
 const nameWithinMs = 30_000;
 
 /** The caller's signal, held back while the gate has been sent a contract and has not said what it is called. */
@@ -281,7 +286,7 @@ interface Stop {
   release(): void;
 }
 
-function createStop(caller: AbortSignal | undefined, cancels: boolean): Stop {
+function createStop(caller: AbortSignal | undefined, cancels: boolean, mayBeHandedIn: () => boolean): Stop {
   // What was aborted before anything was sent has nothing to wait for.
   if (caller === undefined || caller.aborted || !cancels)
     return { signal: caller, listening: (handlers) => handlers, release: () => {} };
@@ -290,7 +295,7 @@ function createStop(caller: AbortSignal | undefined, cancels: boolean): Stop {
   let patience: NodeJS.Timeout | undefined;
   const pass = (): void => own.abort(caller.reason);
   const onAbort = (): void => {
-    if (named) pass();
+    if (named || !mayBeHandedIn()) pass();
     else patience = setTimeout(pass, nameWithinMs);
   };
   caller.addEventListener('abort', onAbort, { once: true });
@@ -315,19 +320,28 @@ function createStop(caller: AbortSignal | undefined, cancels: boolean): Stop {
 async function abortable(
   context: RunContext,
   receiver: Receiver,
-  cancels: boolean,
+  { signal, cancels }: { readonly signal: AbortSignal | undefined; readonly cancels: boolean },
   body: () => Promise<void>,
 ): Promise<void> {
   try {
     await body();
   } catch (error) {
     const executionId = receiver.executionId();
-    if (!isCscError(error, 'CANCELLED') || executionId === undefined) throw error;
-    if (cancels) await cancel(context.connection, executionId, {});
-    const fate = cancels ? 'has been asked to end' : 'goes on';
-    throw new CscError('CANCELLED', `the caller left; execution ${executionId} ${fate}`, {
-      cause: error.cause,
-    });
+    if (!isCscError(error, 'CANCELLED') || signal?.aborted !== true || executionId === undefined) throw error;
+    const fate = cancels ? await askToEnd(context.connection, executionId) : 'goes on';
+    const message = `the caller left; execution ${executionId} ${fate}`;
+    throw new CscError('CANCELLED', message, { cause: error.cause, executionId });
+  }
+}
+
+// The caller has left, whatever the gate answers.
+async function askToEnd(connection: Connection, executionId: string): Promise<string> {
+  try {
+    await cancel(connection, executionId, {});
+    return 'has been asked to end';
+  } catch (error) {
+    if (!isCscError(error)) throw error;
+    return `may go on, as it could not be asked to end: ${error.message}`;
   }
 }
 

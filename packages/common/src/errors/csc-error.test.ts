@@ -25,6 +25,25 @@ describe('CscError', () => {
     expect('cause' in error).toBe(false);
   });
 
+  it('has its message in JSON, and not its cause', () => {
+    const cause = new Error('underneath');
+    const error = new CscError('QUEUE_FULL', 'too many wait', {
+      cause,
+      retryAfterMs: 5,
+      executionId: 'exec-1',
+    });
+    expect(JSON.parse(JSON.stringify({ error }))).toEqual({
+      error: {
+        code: 'QUEUE_FULL',
+        message: 'too many wait',
+        faults: [],
+        retryAfterMs: 5,
+        isLasting: false,
+        executionId: 'exec-1',
+      },
+    });
+  });
+
   it('is told from other errors, and by its code', () => {
     expect(isCscError(new CscError('CANCELLED', ''), 'CANCELLED')).toBe(true);
     expect(isCscError(new CscError('CANCELLED', ''), 'INTERNAL')).toBe(false);

@@ -13,7 +13,7 @@ export interface CscErrorOptions {
   readonly isLasting?: boolean;
   /** The key of what was handed in, under which it may be handed in again. Absent: nothing was. */
   readonly idempotencyKey?: string;
-  /** The execution that it is about, for the log. Absent: none. */
+  /** The execution that it is about. Absent: none, or nobody has named it. */
   readonly executionId?: string;
 }
 
@@ -31,7 +31,7 @@ export class CscError extends Error {
   readonly isLasting: boolean;
   /** With it, what was handed in can be handed in again, and does not run twice. */
   readonly idempotencyKey: string | undefined;
-  /** The execution that it is about, where the log would not know. */
+  /** The execution that it is about, where whoever reads it would not know. */
   readonly executionId: string | undefined;
 
   constructor(code: CscErrorCode, message: string, options: CscErrorOptions = {}) {
@@ -49,6 +49,12 @@ export class CscError extends Error {
     this.isLasting = options.isLasting ?? false;
     this.idempotencyKey = options.idempotencyKey;
     this.executionId = options.executionId;
+  }
+
+  /** What JSON.stringify makes of it: as it is, with its message, which an Error's JSON leaves out, and without its cause. */
+  toJSON(): object {
+    const { code, message, faults, retryAfterMs, isLasting, idempotencyKey, executionId } = this;
+    return { code, message, faults, retryAfterMs, isLasting, idempotencyKey, executionId };
   }
 }
 

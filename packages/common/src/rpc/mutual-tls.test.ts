@@ -497,6 +497,14 @@ describe('a host with a proxy in its environment', () => {
     expect(await ask('other.example:7443', env)).toContain("the gate's certificate is for another name");
   });
 
+  it.each([
+    ['gate.example', 'the gate at gate.example, port 443 as none was given, cannot be reached'],
+    ['gate.example:7443', 'the gate at gate.example:7443 cannot be reached'],
+    ['unix:/run/gate', 'the gate at unix:/run/gate cannot be reached'],
+  ])('is told which port was taken of %s', (address, unreachable) => {
+    expect(channelTo(address, channel(files('client-ci')), channelOptions, {}).unreachable).toBe(unreachable);
+  });
+
   it('names proxy and variable where it does not get through', async () => {
     const { address } = await openProxy(0, 403);
     expect(await ask('gate.example:7443', { grpc_proxy: `http://me:hunter2@${address}` })).toMatch(

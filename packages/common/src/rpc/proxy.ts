@@ -32,7 +32,11 @@ export function channelTo(
   const place = parsePlace(address);
   const proxy = place === undefined ? undefined : findProxy(place, env);
   if (place === undefined || proxy === undefined) {
-    const unreachable = `the gate at ${address} cannot be reached`;
+    const tried =
+      place === undefined || place.isPortGiven
+        ? address
+        : `${address}, port ${defaultPort} as none was given,`;
+    const unreachable = `the gate at ${tried} cannot be reached`;
     return { address, credentials, options: direct, unreachable, advice: '' };
   }
   const target = place.host.includes(':') ? `[${place.host}]:${place.port}` : `${place.host}:${place.port}`;
@@ -48,6 +52,7 @@ export function channelTo(
 interface Place {
   readonly host: string;
   readonly port: string;
+  readonly isPortGiven: boolean;
 }
 
 // gRPC's default port.
@@ -57,9 +62,10 @@ const defaultPort = '443';
 function parsePlace(address: string): Place | undefined {
   if (/^(?:unix|ipv4|ipv6|xds)/.test(address) && address.includes(':/')) return undefined;
   const text = address.replace(/^dns:(?:\/\/[^/]*\/)?/, '');
-  const [, bracketed, name, port = defaultPort] = /^(?:\[([^\]]+)\]|([^:]+))(?::(\d+))?$/.exec(text) ?? [];
+  const [, bracketed, name, port] = /^(?:\[([^\]]+)\]|([^:]+))(?::(\d+))?$/.exec(text) ?? [];
   const host = bracketed ?? name ?? (isIP(text) === 6 ? text : undefined);
-  return host === undefined ? undefined : { host: host.toLowerCase(), port };
+  if (host === undefined) return undefined;
+  return { host: host.toLowerCase(), port: port ?? defaultPort, isPortGiven: port !== undefined };
 }
 
 interface Proxy {
