@@ -1,4 +1,12 @@
-import { copyFileSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { connect } from 'node:tls';
 import { generateKeyPair } from '@csc-fleet/common/crypto';
@@ -193,6 +201,17 @@ describe('certificates and keys', () => {
     const restored = executor.log.length;
     writeFileSync(keys, JSON.stringify(ring));
     await executor.waitFor(/"replaced":\["trusted_gate_keys"\]/, restored);
+  });
+
+  it('of a host’s receipts are not made anew where they are gone while it runs', async () => {
+    const key = join(fleet.directory, 'executor-host-1', 'receipt-key.pem');
+    const executor = fleet.executor('host-1');
+    const from = executor.log.length;
+    renameSync(key, `${key}.away`);
+    await executor.waitFor(/"files":\["signing_key"\].*cannot be used/, from);
+    expect(existsSync(key)).toBe(false);
+    renameSync(`${key}.away`, key);
+    expect((await fleet.connect().run(fleet.contract({ argv: ['true'] }))).exitCode).toBe(0);
   });
 
   it('sign with a new key from a reload on, which the hosts have been given', async () => {

@@ -14,6 +14,7 @@ const hiding = [`${sandbox}/launch/hidden-places.test.ts`];
 const wiring = [`${executor}/admission/wiring.test.ts`];
 const refuse = [`${executor}/admission/refusal.test.ts`];
 const receipts = [`${gate}/link/receipts.test.ts`];
+const moved = ['tests/chaos/moved.test.ts'];
 const fullDisk = [`${executor}/disk/full-disk.test.ts`];
 const hostileGate = [`${client}/run/hostile-gate.test.ts`];
 
@@ -361,6 +362,14 @@ const audits: readonly Mutant[] = [
 /** What is held for readers, and what a cut leaves of an output. */
 const readers: readonly Mutant[] = [
   {
+    name: 'output-that-is-cut-off-read-over-and-over',
+    file: `${gate}/output/reader.ts`,
+    before: 'if (log.length <= position && !execution.finished)',
+    after: 'if (log.length === position && !execution.finished)',
+    tests: [`${gate}/read/output.test.ts`],
+    red: 'what a receipt cuts off',
+  },
+  {
     name: 'unread-output-in-memory',
     file: `${gate}/rpc/writing.ts`,
     before: 'gone.aborted || (held < readerWindow && !wire.writableNeedDrain);',
@@ -482,6 +491,22 @@ const disks: readonly Mutant[] = [
     after: 'if (stats?.isFile() !== true || stats.nlink > 0n || !devices.has(stats.dev)) continue;',
     tests: writeWatch,
     red: 'deleted symlinks that it holds handles on',
+  },
+  {
+    name: 'a-store-that-was-moved-takes-writes',
+    file: `${gate}/store/access.ts`,
+    before: 'this.#log.checkPlace();',
+    after: '',
+    tests: moved,
+    red: 'acknowledges nothing',
+  },
+  {
+    name: 'a-journal-that-was-moved-takes-tickets',
+    file: `${executor}/journal/sqlite-journal.ts`,
+    before: 'log.checkPlace();',
+    after: '',
+    tests: [`${executor}/journal/journal.test.ts`],
+    red: 'spends nothing where its file was moved',
   },
   {
     name: 'reserve-is-never-given-up',

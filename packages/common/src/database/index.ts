@@ -9,4 +9,5 @@ export {
   whole,
 } from './database.ts';
 export { lockStatement, openLock, takeLock } from './lock.ts';
+export { MovedError, movedCode } from './place.ts';
 export { errorCode, type SyncFile, sizeOfLog, WriteAheadLog } from './write-ahead-log.ts';

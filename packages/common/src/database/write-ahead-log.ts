@@ -1,6 +1,7 @@
 import { closeSync, fdatasync, fdatasyncSync, openSync, statSync } from 'node:fs';
 import type { DatabaseSync } from 'node:sqlite';
 import type { Worker } from 'node:worker_threads';
+import { DatabasePlace, MovedError } from './place.ts';
 
 // 16 MiB, of which few pages differ: a checkpoint writes each of those once.
 const longPages = 4096;
@@ -31,6 +32,7 @@ export class WriteAheadLog {
   readonly #isShared: boolean;
   // POSIX locks of a process go with any descriptor of a file that it closes; SQLite has none on this one.
   readonly #file: number;
+  readonly #place: DatabasePlace;
   readonly #syncFile: SyncFile;
   #commits = 0;
   #lookAgainAt = longPages;
@@ -66,6 +68,7 @@ export class WriteAheadLog {
     if (wasThere || isEmpty) unlessFull(() => beginLog(database, wasThere ? 'PASSIVE' : undefined));
     this.#file = openSync(`${path}-wal`, 'r');
     try {
+      this.#place = new DatabasePlace(path, this.#file);
       if (wasThere) this.syncNow();
     } catch (error) {
       closeSync(this.#file);
@@ -93,6 +96,16 @@ export class WriteAheadLog {
     }
   }
 
+  /** Whether the path of the database still leads to it, a moment ago. */
+  get isInPlace(): boolean {
+    return this.#place.isKept;
+  }
+
+  /** For work whose outcome the next start of the process must find. Throws, as SQLite does, where it would not. */
+  checkPlace(): void {
+    if (!this.isInPlace) throw new MovedError(this.#path);
+  }
+
   /** While this is there, nothing is to be committed. Never rejects. */
   get held(): Promise<void> | undefined {
     return this.#held;
@@ -106,6 +119,8 @@ export class WriteAheadLog {
     const log = lengthOf(this.#database);
     // Where the last checkpoint could not be made, as on a full disk or beside a long reader, the next is tried as much later.
     if (log < this.#lookAgainAt) return;
+    // The thread opens it by its path, and would make another one.
+    if (!this.isInPlace) return;
     // That no thread could be had is no more than that: the next commits try again.
     this.#checkpointing = this.#checkpoint(log)
       .catch(() => undefined)

@@ -2,6 +2,7 @@ export {
   checkWritableDirectory,
   type DirectoryOptions,
   makeDirectory,
+  makeDirectoryBelow,
   makeTemporaryDirectory,
 } from './make-directory.ts';
 export { checkPemHolds, type GivenPem, isPemText, looksOfFile, type PemSource, readPem } from './pem.ts';

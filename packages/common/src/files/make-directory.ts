@@ -1,6 +1,7 @@
-import { existsSync, mkdirSync, mkdtempSync, rmdirSync, statSync } from 'node:fs';
+import { existsSync, mkdir, mkdirSync, mkdtempSync, rmdirSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
+import { promisify } from 'node:util';
 import { CscError } from '../errors/index.ts';
 import { explainFileError } from './read-file.ts';
 
@@ -31,6 +32,24 @@ export function makeDirectory(path: string, { mode = 0o777, as = path }: Directo
   } catch (cause) {
     throw new CscError('FILE_UNWRITABLE', `failed to make ${as}: ${explain(cause)}`, { cause });
   }
+}
+
+/**
+ * Makes a directory, and those between it and `top`, which must be there: what is moved away from under a service, or is not
+ * mounted, is not begun anew in its place. Gives those that were not there, from the top down, for whoever has to sync the one
+ * above each. Rejects as mkdir(2) does.
+ */
+export async function makeDirectoryBelow(top: string, path: string, mode: number): Promise<string[]> {
+  if (path === top || isDirectory(path)) return [];
+  const above = await makeDirectoryBelow(top, dirname(path), mode);
+  try {
+    await promisify(mkdir)(path, { mode });
+  } catch (error) {
+    // Another call may have been faster.
+    if (!isDirectory(path)) throw error;
+    return above;
+  }
+  return [...above, path];
 }
 
 /**

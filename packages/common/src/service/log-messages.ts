@@ -201,6 +201,7 @@ export const logMessages = {
     'executor',
     'Where it stays so: `error` says whether the address, the network or a certificate is the matter.',
   ),
+  'this host failed to say Hello to its gate': error('executor', report),
   'cleared away what killed executors had left': info('executor'),
   'LOCAL MODE: this executor has no sandbox. Commands run with all rights of its user; only the policy limits them.':
     warn('executor', 'For more than a trial: `execution_mode: hardened`.'),

@@ -132,6 +132,16 @@ it.each([
     });
 });
 
+it.each([
+  ['ENOENT', 'SANDBOX_UNAVAILABLE'],
+  ['EIO', 'SANDBOX_UNAVAILABLE'],
+  // Of a name that was asked for, and so on every host.
+  ['ENAMETOOLONG', 'INTERNAL'],
+])('%s of its system is a fault of the host, unless it is asked for', (code, reason) => {
+  const error = Object.assign(new Error(`${code}: open`), { code, syscall: 'open' });
+  expect(toUnsigned({ executionId: 'e' }, error)).toMatchObject({ reason });
+});
+
 it('a full disk is named by what was to be written there, where that is known', () => {
   const full = (members: object) =>
     toUnsigned({ executionId: 'e' }, Object.assign(new Error('full'), { code: 'ENOSPC', ...members }))

@@ -171,8 +171,7 @@ function whereToMakeRoom(reason: RpcReason, error: Error): string {
 function toReason(error: unknown): Why {
   const shortage = findShortage(error);
   if (shortage !== undefined) return shortage;
-  if (!(error instanceof CscError))
-    return { reason: 'INTERNAL', message: 'the executor failed; its log says more', isLasting: false };
+  if (!(error instanceof CscError)) return toFailure(error);
   if (isRpcReason(error.code))
     return { reason: error.code, message: error.message, isLasting: error.isLasting };
   // Any other error of this host: it lacks something, and the message says what.
@@ -180,6 +179,22 @@ function toReason(error: unknown): Why {
     reason: 'SANDBOX_UNAVAILABLE',
     message: `this host cannot give what is declared: ${error.message}`,
     isLasting: true,
+  };
+}
+
+// Errors of the system (errno(3)) that what is asked for can bring about, whichever host is asked.
+const askedFor: ReadonlySet<string> = new Set(['E2BIG', 'EINVAL', 'ELOOP', 'EILSEQ', 'ENAMETOOLONG']);
+
+// What the system refuses is this host's fault, as files of its own that are gone or a disk that fails: another host may do it.
+function toFailure(error: unknown): Why {
+  const says = 'its log says more';
+  const code = error instanceof Error && 'syscall' in error && 'code' in error ? String(error.code) : '';
+  if (code === '' || askedFor.has(code))
+    return { reason: 'INTERNAL', message: `the executor failed; ${says}`, isLasting: false };
+  return {
+    reason: 'SANDBOX_UNAVAILABLE',
+    message: `this host failed at it (${code}); ${says}`,
+    isLasting: false,
   };
 }
 

@@ -96,7 +96,7 @@ describe('an executor whose state_dir is full', () => {
     const refused = await bench.gate.next('refused', offer('true'));
     expect(refused).toMatchObject({
       reason: 'SPOOL_FULL',
-      message: expect.stringMatching(/state_dir.*make room/),
+      message: expect.stringMatching(/state_dir.*[Mm]ake room/),
     });
     expect(refused.receiptJson).toHaveLength(0);
     // The output finds no room, and the receipt does.

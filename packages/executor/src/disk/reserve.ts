@@ -119,9 +119,15 @@ export class DiskReserve {
     return true;
   }
 
+  // None where there is nothing to ask: what lies there was moved or deleted, or the disk is gone.
   #free(): number {
-    const { bavail, bsize } = statfsSync(this.#directory);
-    return bavail * bsize;
+    try {
+      const { bavail, bsize } = statfsSync(this.#directory);
+      return bavail * bsize;
+    } catch (error) {
+      this.#trouble = explainFileError(error, 'read');
+      return 0;
+    }
   }
 
   // Does not take the last of a disk: what runs may still have something to say.

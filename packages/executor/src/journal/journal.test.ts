@@ -5,6 +5,7 @@ import {
   mkdirSync,
   mkdtempSync,
   readFileSync,
+  renameSync,
   rmSync,
   statSync,
   truncateSync,
@@ -103,6 +104,20 @@ describe('a journal', () => {
     expect(journal.findObjection(redemption('a', { ticketId: 'other' }))).toMatchObject(replayed);
     expect(journal.findObjection(redemption('b'))).toBeUndefined();
     await expect(journal.redeem(redemption('a'))).rejects.toMatchObject({ code: 'TICKET_REPLAYED' });
+  });
+
+  it('spends nothing where its file was moved, ends what it has, and goes on once that is back', async () => {
+    const journal = open();
+    await journal.redeem(redemption('a'));
+    const path = join(directory, 'journal.sqlite');
+    renameSync(path, `${path}.away`);
+    await expect.poll(() => journal.trouble()).toMatch(/moved or deleted/);
+    const refused = { code: 'STORE_UNAVAILABLE', message: expect.stringContaining('put it back') };
+    await expect(journal.redeem(redemption('b'))).rejects.toMatchObject(refused);
+    expect((await journal.finish('execution-a', sealAs('a'))).executionId).toBe('execution-a');
+    renameSync(`${path}.away`, path);
+    await expect.poll(() => journal.trouble()).toBeUndefined();
+    await journal.redeem(redemption('b'));
   });
 
   it('takes neither another ticket for the same execution nor another execution for the same ticket', async () => {

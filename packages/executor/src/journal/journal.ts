@@ -27,6 +27,8 @@ export interface Journal {
   bornAt(): Date;
   /** Every execution that no gate has acknowledged, whoever runs it. */
   unacknowledged(): string[];
+  /** Why `redeem` and `refuse` would reject whatever it is, for people; undefined where they would not, as far as is known. */
+  trouble(): string | undefined;
   /**
    * Spends the ticket and the approvals and opens the execution, all or nothing, durably: only after this has
    * resolved may a command start. Rejects with what `findObjection` gives, with APPROVAL_INVALID for an approval that

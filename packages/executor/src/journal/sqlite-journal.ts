@@ -2,6 +2,7 @@ import { DatabaseSync } from 'node:sqlite';
 import {
   Commits,
   checkDatabase,
+  MovedError,
   prepareDatabaseFile,
   type SyncFile,
   sizeOfLog,
@@ -74,6 +75,13 @@ export function openSqliteJournal(path: string, options: SqliteJournalOptions = 
       throw toJournalError(error);
     }
   };
+  // What begins here. What has begun ends as well as it can: its receipt is the gate's before the next start misses it.
+  const found =
+    <T>(work: (hands: Hands) => T) =>
+    (hands: Hands): T => {
+      log.checkPlace();
+      return work(hands);
+    };
   const sealing = (executionId: string, seal: SealHere): { readonly seal: SealHere } => ({
     seal: (link) => {
       const sealed = seal(link);
@@ -93,9 +101,13 @@ export function openSqliteJournal(path: string, options: SqliteJournalOptions = 
     bornAt: () => new Date(readMemory(statements).bornAt),
     receiptOf: (executionId) => (onDisk.has(executionId) ? receiptOf(statements, executionId) : undefined),
     unacknowledged: () => statements.unacknowledged.all().map((row) => String(row['execution_id'])),
-    redeem: (redemption) => run((hands) => operations.redeem(hands, redemption)),
+    trouble: () => (log.isInPlace ? undefined : storeUnavailable(new MovedError(path)).message),
+    redeem: (redemption) => run(found((hands) => operations.redeem(hands, redemption))),
     refuse: ({ seal, ...refusal }) =>
-      run((hands) => operations.refuse(hands, refusal), sealing(refusal.executionId, seal)),
+      run(
+        found((hands) => operations.refuse(hands, refusal)),
+        sealing(refusal.executionId, seal),
+      ),
     progress: (executionId, draft) => run((hands) => operations.progress(hands, executionId, draft)),
     finish: (executionId, seal) =>
       run((hands) => operations.finish(hands, executionId), sealing(executionId, seal)),

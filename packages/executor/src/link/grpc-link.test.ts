@@ -138,6 +138,14 @@ describe('the link over gRPC', () => {
     expect(gate.output.text(executionId)).toBe('early\nlate\n');
   });
 
+  it('is tried again where this host itself fails to say Hello', async () => {
+    vi.spyOn(bench.executor, 'connect').mockImplementationOnce(() => {
+      throw new Error('no such file');
+    });
+    link.run(bench.executor, silentLog);
+    await connected();
+  });
+
   it('hangs up on a gate that has gone silent, and dials again', async () => {
     server.answersHeartbeats = false;
     link.run(bench.executor, silentLog);

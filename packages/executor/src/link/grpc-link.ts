@@ -195,30 +195,37 @@ function keepConnected(
   let timer: NodeJS.Timeout | undefined;
   let current: LinkCall | undefined;
   let renewing = false;
+  let welcomedAt: number;
+  const lost = (error: unknown): void => {
+    current = undefined;
+    if (closing.aborted) return;
+    if (renewing) {
+      renewing = false;
+      dial();
+      return;
+    }
+    if (performance.now() - welcomedAt > goodMs) backoff.reset();
+    const waitMs = Math.round(backoff.next());
+    log.warn({ error: tell(error), waitMs }, 'no connection to the gate; trying again');
+    timer = setTimeout(dial, waitMs);
+  };
   const dial = (): void => {
     const { client } = line;
     const call = line.track(client.connect());
     current = call;
-    let welcomedAt = Number.POSITIVE_INFINITY;
-    serve(call, executor, welcomeMs, {
-      silent: () => line.giveUp(client),
-      welcomed() {
-        welcomedAt = performance.now();
-        log.info({}, 'connected to the gate');
-      },
-      lost(error) {
-        current = undefined;
-        if (closing.aborted) return;
-        if (renewing) {
-          renewing = false;
-          return dial();
-        }
-        if (performance.now() - welcomedAt > goodMs) backoff.reset();
-        const waitMs = Math.round(backoff.next());
-        log.warn({ error: tell(error), waitMs }, 'no connection to the gate; trying again');
-        timer = setTimeout(dial, waitMs);
-      },
-    });
+    welcomedAt = Number.POSITIVE_INFINITY;
+    const welcomed = (): void => {
+      welcomedAt = performance.now();
+      log.info({}, 'connected to the gate');
+    };
+    try {
+      serve(call, executor, welcomeMs, { silent: () => line.giveUp(client), welcomed, lost });
+    } catch (error) {
+      // This host cannot say Hello now: it would never try again.
+      call.on('error', () => undefined).cancel();
+      log.error({ error }, 'this host failed to say Hello to its gate');
+      lost(error);
+    }
   };
   closing.addEventListener('abort', () => clearTimeout(timer));
   dial();

@@ -12,23 +12,33 @@ const [readdir, rm, stat] = [promisify(fs.readdir), promisify(fs.rm), promisify(
 
 const nearlyNothing = 512 * 1024;
 
+/** What output logs lie on. */
+export interface SpoolDisk {
+  /** Bytes that output may still take. */
+  freeBytes(): number;
+  /** Why it takes nothing new, for people; absent: it may. */
+  readonly shortage?: string | undefined;
+}
+
+const endless: SpoolDisk = { freeBytes: () => Number.MAX_SAFE_INTEGER };
+
 /** The output logs of one host, which share its disk. */
 export class SpoolDirectory {
   readonly #directory: string;
   readonly #limit: number;
-  readonly #freeBytes: () => number;
+  readonly #disk: SpoolDisk;
   readonly #taken = new Map<string, number>();
   /** Those that are still written. */
   readonly #growing = new Map<string, OutputSpool>();
 
   /**
    * @param limit bytes, of all logs together
-   * @param freeBytes what the disk has left. Default: more than anybody takes
+   * @param disk that it lies on. Default: one that nobody can fill
    */
-  constructor(directory: string, limit: number, freeBytes: () => number = () => Number.MAX_SAFE_INTEGER) {
+  constructor(directory: string, limit: number, disk: SpoolDisk = endless) {
     this.#directory = directory;
     this.#limit = limit;
-    this.#freeBytes = freeBytes;
+    this.#disk = disk;
     makeDirectory(directory, { mode: 0o700 });
   }
 
@@ -59,13 +69,11 @@ export class SpoolDirectory {
 
   // Early, as a run whose output the disk cuts off is one that has to be done again.
   #checkDisk(wanted: number): void {
-    const free = this.#freeBytes();
+    const free = this.#disk.freeBytes();
     const promised = [...this.#growing.values()].reduce((sum, spool) => sum + leftOf(spool), 0);
     if (free - promised >= wanted) return;
-    throw new CscError(
-      'SPOOL_FULL',
-      `the disk of this host's state_dir (${this.#directory}) has ${free} bytes left, of which ${promised} are for what runs, and this execution may write ${wanted}: make room there, or lower limits.stdout_bytes and stderr_bytes`,
-    );
+    const short = `the disk of this host's state_dir (${this.#directory}) has ${free} bytes left, of which ${promised} are for what runs, and this execution may write ${wanted}: make room there, or lower limits.stdout_bytes and stderr_bytes`;
+    throw new CscError('SPOOL_FULL', this.#disk.shortage ?? short);
   }
 
   /** The log is whole: only what it really holds counts from now on. */
@@ -103,7 +111,7 @@ export class SpoolDirectory {
 
   /** Whether a write that failed may have failed for want of room. */
   get isDiskFull(): boolean {
-    return this.#freeBytes() < nearlyNothing;
+    return this.#disk.freeBytes() < nearlyNothing;
   }
 
   /** Deletes a log. */

@@ -187,7 +187,7 @@ export async function createExecutor(options: ExecutorOptions, deps: ExecutorDep
     receiptless: () => recovery.receiptless(),
     shortage: () => {
       reserve.refill();
-      return reserve.shortage ?? endedCertificate();
+      return reserve.shortage ?? journal.trouble() ?? endedCertificate();
     },
     endedCertificate,
     reconsidered: revocation,
@@ -300,7 +300,7 @@ async function choosePorts(
       ...(workplace.mode === 'hardened' ? { terminals: openTerminal } : {}),
     },
     site: { workplace, launcher, openEgress, log },
-    spools: new SpoolDirectory(join(stateDir, 'spool'), limits.spoolBytes, () => reserve.freeBytes()),
+    spools: new SpoolDirectory(join(stateDir, 'spool'), limits.spoolBytes, reserve),
     signer,
     checkOutlast: createOutlastCheck({ signer, clock, renews: options.caAddress !== undefined }),
     attestReceipts: options.attestReceipts,

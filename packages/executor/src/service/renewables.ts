@@ -12,7 +12,7 @@ import type { Renewable } from '@csc-fleet/common/service';
 import type { SecretProvider } from '../secrets/index.ts';
 import type { ExecutorConfig } from './config.ts';
 import { readOwnersGateKeys } from './owners-files.ts';
-import { defaultKeyFile, readReceiptSigner, withCertificates } from './signing-key.ts';
+import { defaultKeyFile, readReceiptSigner, rereadReceiptSigner, withCertificates } from './signing-key.ts';
 
 type SignerConfig = Pick<ExecutorConfig, 'stateDir'> &
   Partial<Pick<ExecutorConfig, 'signingKey' | 'receiptCertificate'>>;
@@ -21,8 +21,9 @@ type SignerConfig = Pick<ExecutorConfig, 'stateDir'> &
 export function readCertifiedSigner(
   { stateDir, signingKey, receiptCertificate }: SignerConfig,
   { executorId, identity }: { readonly executorId: string; readonly identity: string },
+  read: typeof readReceiptSigner = readReceiptSigner,
 ): Signer {
-  const signer = readReceiptSigner(executorId, stateDir, signingKey);
+  const signer = read(executorId, stateDir, signingKey);
   return receiptCertificate === undefined ? signer : withCertificates(signer, receiptCertificate, identity);
 }
 
@@ -42,7 +43,7 @@ export function renewableSigner(
     name: receiptCertificate === undefined ? 'signing_key' : 'signing_key and receipt_certificate',
     looks: () => sources.map(looksOfFile).join(' '),
     prepare: () => {
-      const next = readCertifiedSigner(config, self);
+      const next = readCertifiedSigner(config, self, rereadReceiptSigner);
       const isOther = next.keyId !== signer.keyId;
       if (!isOther && String(next.certificates) === String(signer.certificates)) return undefined;
       return () => {

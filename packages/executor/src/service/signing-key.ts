@@ -14,9 +14,13 @@ export const defaultKeyFile = 'receipt-key.pem';
  * the first use. Throws FILE_UNREADABLE, FILE_UNWRITABLE or KEY_INVALID.
  */
 export function readReceiptSigner(executorId: string, stateDir: string, file?: string): Signer {
-  const path = file ?? join(stateDir, defaultKeyFile);
-  if (file === undefined) makeKeyFile(path);
-  return readOwnSigner(path, executorId);
+  if (file === undefined) makeKeyFile(join(stateDir, defaultKeyFile));
+  return rereadReceiptSigner(executorId, stateDir, file);
+}
+
+/** The same once there is a key: one that is gone from where it was is not made anew, as nobody knows another. */
+export function rereadReceiptSigner(executorId: string, stateDir: string, file?: string): Signer {
+  return readOwnSigner(file ?? join(stateDir, defaultKeyFile), executorId);
 }
 
 const maxPemBytes = 1024 * 1024;

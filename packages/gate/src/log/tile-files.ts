@@ -1,6 +1,7 @@
 import { existsSync } from 'node:fs';
-import { mkdir, open, rename, rm } from 'node:fs/promises';
+import { open, rename, rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
+import { makeDirectoryBelow } from '@csc-fleet/common/files';
 import { type FilledTile, maxLogEntryBytes, type Tile, tilePath, tileWidth } from '@csc-fleet/common/tlog';
 
 /** A log's tiles, bundles and checkpoint as files, laid out as tlog-tiles serves them: the directory can be put behind any web server. */
@@ -67,11 +68,10 @@ export class TileFiles {
   async #put(path: string, bytes: Uint8Array, directories: Set<string>): Promise<void> {
     const whole = join(this.#directory, path);
     const directory = dirname(whole);
-    const made = await mkdir(directory, { recursive: true, mode: 0o755 });
     directories.add(directory);
     // A new directory is a new name in the one above it.
-    for (let at = directory; made !== undefined && at.length >= made.length; at = dirname(at))
-      directories.add(dirname(at));
+    for (const made of await makeDirectoryBelow(this.#directory, directory, 0o755))
+      directories.add(dirname(made));
     const file = await open(`${whole}.new`, 'w', 0o644);
     try {
       await file.writeFile(bytes);

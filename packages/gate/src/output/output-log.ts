@@ -1,8 +1,9 @@
 import { constants, existsSync } from 'node:fs';
-import { type FileHandle, mkdir, open, stat } from 'node:fs/promises';
+import { type FileHandle, open, stat } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { toBuffer } from '@csc-fleet/common/encoding';
 import { CscError } from '@csc-fleet/common/errors';
+import { makeDirectoryBelow } from '@csc-fleet/common/files';
 import {
   type Frame,
   logPieceBytes,
@@ -37,12 +38,14 @@ export function unconfirmedOf(path: string): string {
   return `${path}.unconfirmed`;
 }
 
-/** Makes the directory of a log; it is on disk before a log is in it that somebody counts on. */
+/**
+ * Makes the directory of a log below that of all of them (`logPath`), which must be there; it is on disk before a log is in it that
+ * somebody counts on.
+ */
 export async function makeDirectoryOf(path: string): Promise<void> {
-  const first = await mkdir(dirname(path), { recursive: true, mode: 0o700 });
-  if (first === undefined) return;
-  for (let made = dirname(path); made.length >= first.length; made = dirname(made))
-    await syncDirectory(dirname(made));
+  const directory = dirname(path);
+  const top = dirname(dirname(directory));
+  for (const made of await makeDirectoryBelow(top, directory, 0o700)) await syncDirectory(dirname(made));
 }
 
 async function syncDirectory(directory: string): Promise<void> {

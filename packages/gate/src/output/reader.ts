@@ -56,7 +56,8 @@ export async function* readOutput(
     if (!request.follow || abort?.aborted === true) return;
     // It may have been LOST for a moment only.
     if (isOver && seen === execution.events.length) return;
-    if (log.length === position && !execution.finished) await log.grown(abort);
+    // It may be shorter than what was read: a receipt that vouches for less than its host has sent has it cut off.
+    if (log.length <= position && !execution.finished) await log.grown(abort);
   }
 }
 

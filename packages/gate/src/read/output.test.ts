@@ -1,7 +1,8 @@
 import { OutputStream, type ReadOutputRequest, ReadOutputResponse } from '@csc-fleet/common/rpc';
 import { deniedContract, makeContract } from '@csc-fleet/test-kit/gate/contracts';
 import { agent, TestGate } from '@csc-fleet/test-kit/gate/test-gate';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { OutputLog } from '../output/output-log.ts';
 
 let test: TestGate;
 
@@ -10,6 +11,7 @@ beforeEach(async () => {
 });
 
 afterEach(async () => {
+  vi.restoreAllMocks();
   await test.close();
   expect(test.errors).toEqual([]);
 });
@@ -110,6 +112,39 @@ describe('readOutput', () => {
     await executor.exited(executionId, 'hello world');
     await executor.finish(await executor.next('offer'));
     expect(text(await following)).toEqual(['hello ', 'world', 'end']);
+  });
+
+  it('follows to the end also what a receipt cuts off before where it was read to', async () => {
+    const executor = await test.connected('e1');
+    const { executionId } = await test.submit(makeContract());
+    await executor.accept(executionId);
+    // One that reads without a pause holds up all that the gate does.
+    let reads = 0;
+    const readLog = OutputLog.prototype.read;
+    vi.spyOn(OutputLog.prototype, 'read').mockImplementation(function (this: OutputLog, at) {
+      reads += 1;
+      if (reads > 1000) throw new Error('it reads over and over');
+      return readLog.call(this, at);
+    });
+    // Whatever else comes of its run wakes it before the receipt is on disk.
+    const { confirm } = OutputLog.prototype;
+    const woken = vi.spyOn(OutputLog.prototype, 'confirm').mockImplementation(async function (
+      this: OutputLog,
+      to,
+    ) {
+      const beyond = await confirm.call(this, to);
+      this.wake();
+      return beyond;
+    });
+    const following = read(executionId, 0, true);
+    const length = await executor.push(executionId, 0, 0, 'hello ');
+    await executor.push(executionId, length, 6, 'world');
+    await executor.exited(executionId, 'hello ');
+    await test.flushed();
+    executor.sendReceipt(await executor.next('offer'), {}, length);
+    await executor.next('receiptAck', executionId);
+    expect(text(await following)).toEqual(['hello ', 'world', 'end']);
+    expect(woken).toHaveBeenCalled();
   });
 
   it('ends where its reader has gone', async () => {

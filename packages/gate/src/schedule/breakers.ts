@@ -17,6 +17,8 @@ interface Breaker {
   why: string;
   /** Until then it is passed over; milliseconds of the monotonic clock. */
   until: number;
+  /** Something went there since it was passed over last. */
+  isTried: boolean;
 }
 
 /**
@@ -39,8 +41,12 @@ export class Breakers {
   /** The host had to refuse something of this principal's. Gives for how many milliseconds it is passed over. */
   trip(executorId: string, principal: string, { why }: Fault): number {
     const breaker = this.#breaker(executorId, principal);
-    breaker.faults += 1;
     breaker.why = why;
+    // It had this before the one that it is passed over for came back: all that a host has at a time fails of one fault.
+    const leftMs = breaker.until - this.#monotonicMs();
+    if (leftMs > 0 && !breaker.isTried) return leftMs;
+    breaker.faults += 1;
+    breaker.isTried = false;
     const ms = Math.min(firstMs * 2 ** (breaker.faults - 1), longestMs);
     breaker.until = this.#monotonicMs() + ms;
     setTimeout(this.#onHalfOpen, ms).unref();
@@ -63,6 +69,7 @@ export class Breakers {
     const breaker = this.#breakers.get(executorId)?.get(principal);
     if (breaker === undefined) return;
     breaker.until = this.#monotonicMs() + probeMs;
+    breaker.isTried = true;
     setTimeout(this.#onHalfOpen, probeMs).unref();
   }
 
@@ -90,7 +97,7 @@ export class Breakers {
     if (known !== undefined) return known;
     const [oldest] = ofHost.keys();
     if (ofHost.size >= mostPrincipals && oldest !== undefined) ofHost.delete(oldest);
-    const breaker = { faults: 0, why: '', until: 0 };
+    const breaker = { faults: 0, why: '', until: 0, isTried: false };
     ofHost.set(principal, breaker);
     return breaker;
   }

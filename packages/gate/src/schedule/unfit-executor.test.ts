@@ -260,6 +260,23 @@ describe('an executor with a fault of its own', () => {
     await faulty.next('offer', fourth);
   });
 
+  it('is passed over once for all that it had at a time', async () => {
+    const faulty = await test.connected('e1', { slots: 8 });
+    const placed = [await test.place(), await test.place(), await test.place(), await test.place()];
+    for (const id of placed) await faulty.next('offer', id);
+    const well = await test.connected('e2', { slots: 8 });
+    for (const id of placed) await faulty.refuse(id, 'SANDBOX_UNAVAILABLE');
+    for (const id of placed) await well.next('offer', id);
+    test.clock.advance(5_001);
+    const next = await test.place();
+    await expect.poll(() => faulty.offered).toContain(next);
+    // That was another time.
+    await faulty.refuse(next, 'SANDBOX_UNAVAILABLE');
+    await well.next('offer', next);
+    test.clock.advance(5_001);
+    await well.next('offer', await test.place());
+  });
+
   it('is passed over once for a refusal, however often the disk has to be asked to write it down', async () => {
     const { faulty, well } = await connectTwo();
     const first = await test.place();

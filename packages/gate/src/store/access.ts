@@ -17,9 +17,13 @@ export class Access {
     this.#commits = new Commits(sqlite.database, log, options);
   }
 
-  /** Does all of it or nothing, as Commits.run does. */
+  /** Does all of it or nothing, as Commits.run does; nothing where the next gate would not find it. */
   write<T>(work: () => T, withinMs?: number): Promise<T> {
-    return this.#commits.run(work, withinMs);
+    const placed = (): T => {
+      this.#log.checkPlace();
+      return work();
+    };
+    return this.#commits.run(placed, withinMs);
   }
 
   /** Told once what it shows is on disk. */

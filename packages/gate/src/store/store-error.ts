@@ -1,9 +1,11 @@
 import { setTimeout as delay } from 'node:timers/promises';
+import { errorCode, movedCode } from '@csc-fleet/common/database';
 import { CscError, isCscError } from '@csc-fleet/common/errors';
 
-// Primary result codes (https://www.sqlite.org/rescode.html) that pass when somebody makes room, or that a later try
+// Result codes (https://www.sqlite.org/rescode.html), most of them primary ones, that pass when somebody makes room, or that a later try
 // may not meet. After any of them the transaction is undone and the database is as it was.
 const passing = new Map<number, string>([
+  [movedCode, 'its database was moved or deleted, or something was mounted over it'],
   [5, 'another process uses it'], // SQLITE_BUSY
   [6, 'another process uses it'], // SQLITE_LOCKED
   [7, 'there is no memory left'], // SQLITE_NOMEM
@@ -30,24 +32,26 @@ export function toStoreError(cause: unknown): CscError {
         cause,
       },
     );
-  const message = `the gate's data_dir takes no writes, and nothing was recorded: ${why}. Its operator must make room there; it goes on by itself then`;
+  const message = `the gate's data_dir takes no writes, and nothing was recorded: ${why}. Its operator must ${remedyOf(cause)}`;
   return new CscError('STORE_UNAVAILABLE', message, { cause, retryAfterMs: storeRetryMs });
+}
+
+// What is deleted is not to be had again: the next gate begins with a backup, or with nothing.
+function remedyOf(cause: unknown): string {
+  return errorCode(cause) === movedCode
+    ? 'put it back as it was, and the gate goes on by itself; or stop the gate, and restore a backup'
+    : 'make room there; it goes on by itself then';
 }
 
 /** What of SQLite's errors passes, for people; undefined for any other. */
 export function whyRefused(cause: unknown): string | undefined {
-  return passing.get(primaryCode(cause));
+  const code = errorCode(cause);
+  return passing.get(code) ?? passing.get(code & 0xff);
 }
 
 /** True where another process has the store or its lock (SQLITE_BUSY, SQLITE_LOCKED). */
 export function isLocked(cause: unknown): boolean {
-  return [5, 6].includes(primaryCode(cause));
-}
-
-// node:sqlite gives the extended code, whose lowest byte is the primary one.
-function primaryCode(error: unknown): number {
-  const code = typeof error === 'object' && error !== null && 'errcode' in error ? error.errcode : undefined;
-  return typeof code === 'number' ? code & 0xff : 0;
+  return [5, 6].includes(errorCode(cause) & 0xff);
 }
 
 /** True where the store takes no writes now, and will again: nothing has changed, and the same may be asked for again. */
