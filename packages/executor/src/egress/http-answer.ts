@@ -2,26 +2,16 @@ import { type IncomingMessage, type ServerResponse, STATUS_CODES, request as sen
 import type { Socket } from 'node:net';
 import type { FrontPorts, HttpTunnel } from './front.ts';
 import {
-  describeTarget,
   endToEndHeaders,
   type Header,
-  type HostPort,
   type HttpTarget,
   headerValues,
   readHttpTarget,
-  toHead,
   toRaw,
   toWritable,
 } from './http-head.ts';
-import {
-  type Asked,
-  badAnswerResponse,
-  type OwnResponse,
-  type Refusal,
-  refusalResponse,
-  unreachableResponse,
-} from './refusal.ts';
-import type { Dialled } from './route.ts';
+import { reachHost } from './reach-host.ts';
+import { badAnswerResponse, type OwnResponse } from './refusal.ts';
 
 /** Judges one HTTP request and answers it: with what its host says, or with why it was not asked. */
 export async function answerRequest(
@@ -30,39 +20,15 @@ export async function answerRequest(
   ports: FrontPorts,
 ): Promise<void> {
   const { request, response } = exchange;
-  const head = toHead(request);
-  const asked: Asked = {
-    protocol: tunnel?.protocol ?? 'http',
-    ...describeTarget(head, tunnel?.target),
-  };
-  const deny = (refusal: Refusal): void => {
-    ports.log.deny(asked, refusal.reason);
-    respond(response, refusalResponse(refusal, asked));
-  };
-  const read = readHttpTarget(head, tunnel?.target);
-  if (!read.ok) return deny(read.refusal);
-  const way = await openWay(read.target, tunnel, ports);
-  if ('refusal' in way) return deny(way.refusal);
-  ports.log.allow(asked);
-  const dialled = await way.dial();
-  if (!dialled.ok) return respond(response, unreachableResponse(dialled));
-  if (response.destroyed) return void dialled.socket.destroy();
+  const reached = await reachHost(request, tunnel, ports, {
+    readTarget: readHttpTarget,
+    refuse: (refusal) => respond(response, refusal),
+  });
+  if (reached === undefined) return;
+  const { target, socket } = reached;
+  if (response.destroyed) return void socket.destroy();
   if (request.headers.expect !== undefined) response.writeContinue();
-  forward(exchange, read.target, dialled.socket, ports);
-}
-
-/** How the host of a request is reached, or why it may not be. */
-export type Way = { readonly dial: () => Promise<Dialled> } | { readonly refusal: Refusal };
-
-// A tunnel's host was judged when the tunnel was made, and that this request is for it just now.
-export async function openWay(
-  target: HostPort,
-  tunnel: HttpTunnel | undefined,
-  ports: FrontPorts,
-): Promise<Way> {
-  if (tunnel !== undefined) return { dial: () => tunnel.dial() };
-  const found = await ports.findRoute(target);
-  return found.ok ? { dial: () => ports.dial(found.route) } : { refusal: found.refusal };
+  forward(exchange, target, socket, ports);
 }
 
 /** One request of a client, and where its answer goes. */

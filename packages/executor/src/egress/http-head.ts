@@ -29,7 +29,7 @@ export interface HttpTarget extends HostPort {
 }
 
 /** A target or a refusal. */
-type HttpTargetResult =
+export type HttpTargetResult =
   | { readonly ok: true; readonly target: HttpTarget }
   | { readonly ok: false; readonly refusal: Refusal };
 

@@ -2,27 +2,20 @@ import { createHash } from 'node:crypto';
 import { type IncomingMessage, ServerResponse, request as sendRequest } from 'node:http';
 import type { Socket } from 'node:net';
 import type { FrontPorts, HttpTunnel } from './front.ts';
-import { maxAnswerHeader, openWay, passAnswer } from './http-answer.ts';
+import { maxAnswerHeader, passAnswer } from './http-answer.ts';
 import {
-  describeTarget,
   endToEndHeaders,
+  type HostPort,
   type HttpTarget,
+  type HttpTargetResult,
   headerValues,
   isWebSocketRequest,
+  type RequestHead,
   readHttpTarget,
-  toHead,
   toRaw,
 } from './http-head.ts';
-import {
-  type Asked,
-  badAnswerResponse,
-  type OwnResponse,
-  type Refusal,
-  refusalResponse,
-  refuse,
-  respondRaw,
-  unreachableResponse,
-} from './refusal.ts';
+import { reachHost } from './reach-host.ts';
+import { badAnswerResponse, type OwnResponse, refuse, respondRaw } from './refusal.ts';
 import { relay } from './sockets.ts';
 
 /** A request that wants its connection upgraded, as Node's server hands it over. */
@@ -44,26 +37,24 @@ export async function answerUpgrade(
   ports: FrontPorts,
 ): Promise<void> {
   const { request, socket } = upgrade;
-  const head = toHead(request);
-  const asked: Asked = {
-    protocol: tunnel?.protocol ?? 'http',
-    ...describeTarget(head, tunnel?.target),
-  };
-  const deny = (refusal: Refusal): void => {
-    ports.log.deny(asked, refusal.reason);
-    respondRaw(socket, refusalResponse(refusal, asked));
-  };
-  if (request.method !== 'GET' || !isWebSocketRequest(head)) return deny(refuse('upgrade'));
-  const read = readHttpTarget(head, tunnel?.target, 'websocket');
-  if (!read.ok) return deny(read.refusal);
-  if (read.target.framing !== 'none') return deny(refuse('upgrade'));
-  const way = await openWay(read.target, tunnel, ports);
-  if ('refusal' in way) return deny(way.refusal);
-  ports.log.allow(asked);
-  const dialled = await way.dial();
-  if (!dialled.ok) return respondRaw(socket, unreachableResponse(dialled));
-  if (socket.destroyed) return void dialled.socket.destroy();
-  ports.guard([dialled.socket, socket], () => shakeHands(upgrade, read.target, dialled.socket, ports))();
+  const reached = await reachHost(request, tunnel, ports, {
+    readTarget: (head, fixed) => (request.method === 'GET' ? readHandshake(head, fixed) : notWebSocket()),
+    refuse: (refusal) => respondRaw(socket, refusal),
+  });
+  if (reached === undefined) return;
+  const { target, socket: upstream } = reached;
+  if (socket.destroyed) return void upstream.destroy();
+  ports.guard([upstream, socket], () => shakeHands(upgrade, target, upstream, ports))();
+}
+
+function readHandshake(head: RequestHead, fixed?: HostPort): HttpTargetResult {
+  if (!isWebSocketRequest(head)) return notWebSocket();
+  const read = readHttpTarget(head, fixed, 'websocket');
+  return read.ok && read.target.framing !== 'none' ? notWebSocket() : read;
+}
+
+function notWebSocket(): HttpTargetResult {
+  return { ok: false, refusal: refuse('upgrade') };
 }
 
 function shakeHands(
