@@ -89,7 +89,7 @@ const signedApprovals: readonly Mutant[] = [
     file: 'packages/client/src/verify/in-turn.ts',
     before: 'memory.exclusively?.(act) ?? act()',
     after: 'act()',
-    tests: ['tests/adversarial/log.test.ts'],
+    tests: ['tests/adversarial/log-client.test.ts'],
     red: 'keeps what it has met of a log while no other process can',
   },
   {
@@ -97,7 +97,7 @@ const signedApprovals: readonly Mutant[] = [
     file: 'packages/cli/src/files/exclusively.ts',
     before: "lock.exec('PRAGMA journal_mode=MEMORY; BEGIN EXCLUSIVE;');",
     after: "lock.exec('PRAGMA journal_mode=MEMORY;');",
-    tests: ['tests/adversarial/log.test.ts'],
+    tests: ['tests/adversarial/log-client.test.ts'],
     red: 'reads what another process has met at the same time',
   },
   {
@@ -105,7 +105,7 @@ const signedApprovals: readonly Mutant[] = [
     file: 'packages/cli/src/evidence/walk-log.ts',
     before: 'if ((await seen.seenOf(vkey)).checkpoint === before)',
     after: 'if (vkey !== before)',
-    tests: ['tests/adversarial/log.test.ts'],
+    tests: ['tests/adversarial/log-witness.test.ts'],
     red: 'each of the log’s in the chain',
   },
   {
@@ -891,7 +891,7 @@ const host: readonly Mutant[] = [
     file: 'packages/common/src/tlog/unlogged.ts',
     before: "if (ageMs < -loggedWithinMs) return 'ahead';",
     after: '',
-    tests: ['tests/adversarial/log.test.ts', 'packages/cli/src/commands/audit-bundle-log.test.ts'],
+    tests: ['tests/adversarial/log-witness.test.ts', 'packages/cli/src/commands/audit-bundle-log.test.ts'],
     red: 'finds each receipt of a host’s chain in the log',
   },
   {
@@ -3545,7 +3545,7 @@ const exported: readonly Mutant[] = [
     file: `${executor}/log-watch/watch.ts`,
     before: 'missing_executions: missing,',
     after: 'missing_executions: missing.slice(0, mostNamed),',
-    tests: ['tests/adversarial/log.test.ts'],
+    tests: ['tests/adversarial/log-host.test.ts'],
     red: 'goes on missing all that it missed, after a restart',
   },
   {
@@ -3594,7 +3594,7 @@ const exported: readonly Mutant[] = [
     file: `${client}/verify/judge-log.ts`,
     before: 'openCheckpoint(answer.checkpoint, trust, cosignedLately(ports.now()));',
     after: 'openCheckpoint(answer.checkpoint, trust);',
-    tests: ['tests/adversarial/log.test.ts'],
+    tests: ['tests/adversarial/log-witness.test.ts'],
     red: 'says of a log what it was',
   },
   {
@@ -3602,7 +3602,7 @@ const exported: readonly Mutant[] = [
     file: `${executor}/log-watch/judge.ts`,
     before: 'openCheckpoint(bytes, trust, cosignedLately(now));',
     after: 'openCheckpoint(bytes, trust);',
-    tests: ['tests/adversarial/log.test.ts'],
+    tests: ['tests/adversarial/log-witness.test.ts'],
     red: 'says of a log what it was',
   },
   {
@@ -3610,7 +3610,7 @@ const exported: readonly Mutant[] = [
     file: 'packages/cli/src/evidence/walk-log.ts',
     before: 'const when = isLive ? cosignedLately(now) : cosignedSince(tally.covered.newest, now);',
     after: 'const when = undefined;',
-    tests: ['tests/adversarial/log.test.ts'],
+    tests: ['tests/adversarial/log-witness.test.ts'],
     red: 'says of a log what it was',
   },
   {
@@ -3626,7 +3626,7 @@ const exported: readonly Mutant[] = [
     file: `${gate}/log/cosigning.ts`,
     before: 'return this.#failing.size > 0 || ageMs >= this.#renewMs || ageMs < 0;',
     after: 'return this.#failing.size > 0;',
-    tests: ['tests/adversarial/log.test.ts'],
+    tests: ['tests/adversarial/log-witness.test.ts'],
     red: 'is asked once more where nothing comes',
   },
   {
@@ -3962,8 +3962,6 @@ const tokens: readonly Mutant[] = [
   },
 ];
 
-const log = ['tests/adversarial/log.test.ts'];
-
 /** What keeps a gate from showing two logs, or one without a receipt. */
 const logs: readonly Mutant[] = [
   {
@@ -3971,7 +3969,7 @@ const logs: readonly Mutant[] = [
     file: 'packages/common/src/tlog/checkpoint.ts',
     before: 'if (twice > 0)',
     after: 'if (twice > witnesses.length)',
-    tests: ['tests/adversarial/log.test.ts'],
+    tests: ['tests/adversarial/log-witness.test.ts'],
     red: 'counts once, under whatever names it is given',
   },
   {
@@ -3979,7 +3977,7 @@ const logs: readonly Mutant[] = [
     file: 'packages/client/src/verify/judge-log.ts',
     before: 'if (now.checkpoint !== undefined && now.checkpoint !== met.checkpoint) {',
     after: 'if (now.checkpoint !== undefined && now.checkpoint === answer.checkpoint.toString()) {',
-    tests: ['tests/adversarial/log.test.ts'],
+    tests: ['tests/adversarial/log-client.test.ts'],
     red: 'that asks twice at once sees two logs that are shown to it',
   },
   {
@@ -3987,7 +3985,7 @@ const logs: readonly Mutant[] = [
     file: 'packages/cli/src/witness/witness.ts',
     before: 'this.#lock.exec(lockStatement);',
     after: "this.#lock.exec('BEGIN;');",
-    tests: ['tests/adversarial/log.test.ts'],
+    tests: ['tests/adversarial/log-witness.test.ts'],
     red: 'signs nothing while another process is at what it remembers',
   },
   {
@@ -4005,7 +4003,7 @@ const logs: readonly Mutant[] = [
     file: `${client}/verify/judge-log.ts`,
     before: 'if (before !== undefined) verifyConsistency(before, checkpoint, answer.consistency);',
     after: '',
-    tests: log,
+    tests: ['tests/adversarial/log-client.test.ts'],
     red: 'and keeps both checkpoints',
   },
   {
@@ -4013,7 +4011,7 @@ const logs: readonly Mutant[] = [
     file: `${client}/verify/log.ts`,
     before: '      met.accused !== undefined ||\n',
     after: '',
-    tests: log,
+    tests: ['tests/adversarial/log-client.test.ts'],
     red: 'says each time that the log was found false',
   },
   {
@@ -4021,7 +4019,7 @@ const logs: readonly Mutant[] = [
     file: `${client}/verify/met-log.ts`,
     before: 'if (accused === undefined) return;',
     after: 'if (accused === undefined || why.length > 0) return;',
-    tests: log,
+    tests: ['tests/adversarial/log-client.test.ts'],
     red: 'says each time that the log was found false',
   },
   {
@@ -4029,7 +4027,7 @@ const logs: readonly Mutant[] = [
     file: `${client}/verify/judge-log.ts`,
     before: 'verifyInclusion(head, index, leafHash(entry), hashes);',
     after: '',
-    tests: log,
+    tests: ['tests/adversarial/log-client.test.ts'],
     red: 'whose receipt is dropped is not satisfied by',
   },
   {
@@ -4037,7 +4035,7 @@ const logs: readonly Mutant[] = [
     file: `${client}/verify/judge-log.ts`,
     before: 'if (receipt_sha256 !== sha256 || execution_id !== executionId) return false;',
     after: '',
-    tests: log,
+    tests: ['tests/adversarial/log-client.test.ts'],
     red: 'whose receipt is dropped is not satisfied by',
   },
   {
@@ -4045,7 +4043,7 @@ const logs: readonly Mutant[] = [
     file: `${client}/verify/log.ts`,
     before: 'if (trust === undefined || receipt !== undefined) await seen.keep(place, { owed, ...kept });',
     after: '',
-    tests: log,
+    tests: ['tests/adversarial/log-client.test.ts'],
     red: 'asks again for what the gate has not proven',
   },
   {
@@ -4053,7 +4051,7 @@ const logs: readonly Mutant[] = [
     file: `${client}/verify/judge-log.ts`,
     before: 'const { checkpoint } = openCheckpoint(answer.checkpoint, { log });',
     after: 'const { checkpoint } = openCheckpoint(answer.checkpoint, ports.trust ?? { log });',
-    tests: log,
+    tests: ['tests/adversarial/log-client.test.ts'],
     red: 'hears that a log is false before it hears that too few have cosigned it',
   },
   {
@@ -4061,7 +4059,7 @@ const logs: readonly Mutant[] = [
     file: `${client}/verify/judge-log.ts`,
     before: "if (trust !== undefined) throw new CscError('LOG_MISSING', message);",
     after: '',
-    tests: log,
+    tests: ['tests/adversarial/log-client.test.ts'],
     red: 'forgets it by nobody’s word but a person’s',
   },
   {
@@ -4069,7 +4067,7 @@ const logs: readonly Mutant[] = [
     file: `${client}/verify/judge-log.ts`,
     before: 'const unknown = without(owed, own).filter((it) =>',
     after: 'const unknown = owed.filter((it) =>',
-    tests: log,
+    tests: ['tests/adversarial/log-client.test.ts'],
     red: 'forgets it by nobody’s word but a person’s',
   },
   {
@@ -4077,7 +4075,7 @@ const logs: readonly Mutant[] = [
     file: 'packages/common/src/tlog/checkpoint.ts',
     before: 'if (cosigned.length < quorum)',
     after: 'if (cosigned.length > quorum)',
-    tests: log,
+    tests: ['tests/adversarial/log-witness.test.ts'],
     red: 'of two logs it cosigns one',
   },
   {
@@ -4085,7 +4083,7 @@ const logs: readonly Mutant[] = [
     file: 'packages/cli/src/witness/witness.ts',
     before: 'this.#keep(log, asked.value.checkpoint);',
     after: '',
-    tests: log,
+    tests: ['tests/adversarial/log-witness.test.ts'],
     red: 'answers as tlog-witness says',
   },
   {
@@ -4093,7 +4091,7 @@ const logs: readonly Mutant[] = [
     file: 'packages/cli/src/witness/witness.ts',
     before: 'verifyConsistency(last, checkpoint, proof);',
     after: '',
-    tests: log,
+    tests: ['tests/adversarial/log-witness.test.ts'],
     red: 'answers as tlog-witness says',
   },
   {
@@ -4101,7 +4099,7 @@ const logs: readonly Mutant[] = [
     file: 'packages/cli/src/witness/witness.ts',
     before: 'if (oldSize === checkpoint.size && !isSame(last.root, checkpoint.root)) {',
     after: 'if (oldSize < 0) {',
-    tests: log,
+    tests: ['tests/adversarial/log-witness.test.ts'],
     red: 'answers as tlog-witness says',
   },
   {
@@ -4109,7 +4107,7 @@ const logs: readonly Mutant[] = [
     file: 'packages/cli/src/witness/witness.ts',
     before: 'if (!isSignedBy(note, log)) return',
     after: 'if (note.text === "") return',
-    tests: log,
+    tests: ['tests/adversarial/log-witness.test.ts'],
     red: 'answers as tlog-witness says',
   },
   {
@@ -4117,7 +4115,7 @@ const logs: readonly Mutant[] = [
     file: 'packages/cli/src/evidence/walk-log.ts',
     before: 'if (!isSame(edge.head().root, checkpoint.root))',
     after: 'if (checkpoint.size < 0)',
-    tests: log,
+    tests: ['tests/adversarial/log-witness.test.ts'],
     red: 'entries that are not those of the checkpoint',
   },
   {
@@ -4125,7 +4123,7 @@ const logs: readonly Mutant[] = [
     file: 'packages/cli/src/evidence/walk-log.ts',
     before: 'if (isLogged) continue;',
     after: 'continue;',
-    tests: log,
+    tests: ['tests/adversarial/log-witness.test.ts'],
     red: 'finds each receipt of a host’s chain in the log',
   },
   {
@@ -4133,7 +4131,7 @@ const logs: readonly Mutant[] = [
     file: `${gate}/log/receipt-log.ts`,
     before: 'await ports.store.skipAudit(log.#lookedUpTo);',
     after: '',
-    tests: log,
+    tests: ['tests/adversarial/log.test.ts'],
     red: 'no number is given twice',
   },
   {
@@ -4141,7 +4139,7 @@ const logs: readonly Mutant[] = [
     file: 'packages/client/src/verify/log.ts',
     before: 'const own = counts ? came : [];',
     after: 'const own = came.slice(1);',
-    tests: log,
+    tests: ['tests/adversarial/log-client.test.ts'],
     red: 'remembers the first, holds what runs after it against it',
   },
   {
@@ -4149,7 +4147,7 @@ const logs: readonly Mutant[] = [
     file: 'packages/client/src/verify/log.ts',
     before: 'endOf(receipt) > Date.parse(firstUse.metAt) + clockToleranceMs;',
     after: 'true;',
-    tests: log,
+    tests: ['tests/adversarial/log-client.test.ts'],
     red: 'what is older against nothing',
   },
   {
@@ -4157,7 +4155,7 @@ const logs: readonly Mutant[] = [
     file: 'packages/client/src/verify/judge-log.ts',
     before: 'onWarning(told);',
     after: '',
-    tests: log,
+    tests: ['tests/adversarial/log-client.test.ts'],
     red: 'says in words that the log has another key',
   },
   {
@@ -4165,7 +4163,7 @@ const logs: readonly Mutant[] = [
     file: `${gate}/log/prove.ts`,
     before: 'if (!(await log.reach(last, patience))) throw behind(log);',
     after: 'await log.reach(last, patience);',
-    tests: log,
+    tests: ['tests/adversarial/log.test.ts'],
     red: 'shows no checkpoint as if a receipt were dropped',
   },
   {
@@ -4173,7 +4171,7 @@ const logs: readonly Mutant[] = [
     file: `${gate}/log/receipt-log.ts`,
     before: "if (!isSame(leaves, own)) throw new Error('the entries are not those of the tiles');",
     after: '',
-    tests: log,
+    tests: ['tests/adversarial/log.test.ts'],
     red: 'does not begin anew where its files are not what its checkpoint says',
   },
   {
@@ -4181,7 +4179,7 @@ const logs: readonly Mutant[] = [
     file: `${executor}/log-watch/judge.ts`,
     before: 'if (!parsed.ok || due.get(parsed.value.execution_id) !== parsed.value.receipt_sha256) continue;',
     after: 'if (!parsed.ok || !due.has(parsed.value.execution_id)) continue;',
-    tests: log,
+    tests: ['tests/adversarial/log-host.test.ts'],
     red: 'misses what is in no checkpoint ten minutes later where',
   },
   {
@@ -4189,7 +4187,7 @@ const logs: readonly Mutant[] = [
     file: `${executor}/log-watch/judge.ts`,
     before: 'if (met !== undefined) verifyConsistency(met, checkpoint, answer.consistency);',
     after: '',
-    tests: log,
+    tests: ['tests/adversarial/log-host.test.ts'],
     red: 'where it is shown one that contradicts what it has met',
   },
   {
@@ -4197,7 +4195,7 @@ const logs: readonly Mutant[] = [
     file: `${executor}/log-watch/watch.ts`,
     before: '.filter(({ executionId }) => known.has(executionId) || this.#isOverdue(executionId))',
     after: '.filter(({ executionId }) => answered.isOlder !== true && this.#isOverdue(executionId))',
-    tests: log,
+    tests: ['tests/adversarial/log-host.test.ts'],
     red: 'misses what is in no checkpoint ten minutes later where',
   },
   {
@@ -4205,7 +4203,7 @@ const logs: readonly Mutant[] = [
     file: `${executor}/log-watch/watch.ts`,
     before: 'this.#conclude(trust, said.vkey, unproven, answered);',
     after: 'if (answered.failed === undefined) this.#conclude(trust, said.vkey, unproven, answered);',
-    tests: log,
+    tests: ['tests/adversarial/log-host.test.ts'],
     red: 'does where it is there and answers nothing',
   },
   {
@@ -4221,7 +4219,7 @@ const logs: readonly Mutant[] = [
     file: `${executor}/log-watch/watch.ts`,
     before: 'const now = this.#ports.connectedMs();\n    return now -',
     after: 'const now = this.#ports.clock.now().getTime();\n    return now -',
-    tests: log,
+    tests: ['tests/adversarial/log-host.test.ts'],
     red: 'misses none while the gate is away',
   },
   {
@@ -4229,7 +4227,7 @@ const logs: readonly Mutant[] = [
     file: `${gate}/link/take-receipt.ts`,
     before: 'await takeContradiction(ports, executor, execution, receipt);',
     after: '',
-    tests: log,
+    tests: ['tests/adversarial/log-host.test.ts'],
     red: 'what it has signed of a run that its gate had ended by a receipt of its own',
   },
   {
@@ -4237,7 +4235,7 @@ const logs: readonly Mutant[] = [
     file: `${gate}/log/receipt-log.ts`,
     before: 'if (!isEnd) await others();',
     after: '',
-    tests: log,
+    tests: ['tests/adversarial/log.test.ts'],
     red: 'that is far behind leaves the gate to others meanwhile',
   },
   {
@@ -4245,7 +4243,7 @@ const logs: readonly Mutant[] = [
     file: `${gate}/store/receipt-store.ts`,
     before: 'return written > 0 || isLateReceipt(sqlite, offer, receiptJson);',
     after: 'return true;',
-    tests: log,
+    tests: ['tests/adversarial/log-host.test.ts'],
     red: 'what it has signed of a run that its gate had ended by a receipt of its own',
   },
   {
@@ -4253,7 +4251,7 @@ const logs: readonly Mutant[] = [
     file: `${executor}/journal/unproven.ts`,
     before: '(SELECT execution_id FROM unproven ORDER BY random() LIMIT',
     after: '(SELECT execution_id FROM unproven ORDER BY acknowledged_at DESC LIMIT',
-    tests: log,
+    tests: ['tests/adversarial/log-host.test.ts'],
     red: 'does not let its gate choose which',
   },
   {
@@ -4261,7 +4259,7 @@ const logs: readonly Mutant[] = [
     file: `${gate}/log/prove-own.ts`,
     before: 'if (found === undefined || !isOf(executor, found.entry)) continue;',
     after: 'if (found === undefined) continue;',
-    tests: log,
+    tests: ['tests/adversarial/log-host.test.ts'],
     red: 'is told of its own alone',
   },
   {
@@ -4277,7 +4275,7 @@ const logs: readonly Mutant[] = [
     file: `${gate}/rpc/methods.ts`,
     before: 'readLogTile: readable(within(requestBounds.readLogTile, methods.readLogTile)),',
     after: 'readLogTile: within(requestBounds.readLogTile, methods.readLogTile),',
-    tests: log,
+    tests: ['tests/adversarial/log.test.ts'],
     red: 'of which nobody else is told',
   },
 ];
