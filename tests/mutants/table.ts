@@ -1238,7 +1238,7 @@ const host: readonly Mutant[] = [
     file: `${common}/database/commits.ts`,
     before: 'this.#syncing = this.#sync();',
     after: 'void Promise.resolve().then(() => { this.#syncing = this.#sync(); });',
-    tests: [`${executor}/journal/journal.test.ts`],
+    tests: [`${common}/database/commits.test.ts`],
     red: 'are waited for from the moment on that they can be read',
   },
   {

@@ -16,11 +16,9 @@ import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { setImmediate } from 'node:timers/promises';
 import { toConsumed } from '@csc-fleet/common/approval';
-import { Commits, type CommitsOptions, WriteAheadLog } from '@csc-fleet/common/database';
-import { CscError } from '@csc-fleet/common/errors';
 import type { ChainLink } from '@csc-fleet/common/evidence';
 import { processIdentity } from '@csc-fleet/common/service';
-import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { Journal, Redemption, Seal } from './journal.ts';
 import { prepareSchema } from './schema.ts';
 import { openSqliteJournal, type SqliteJournalOptions } from './sqlite-journal.ts';
@@ -446,15 +444,6 @@ describe('the SQLite journal', () => {
   });
 });
 
-describe('processIdentity', () => {
-  it('names this process, always alike, and no process that is gone', async () => {
-    expect(processIdentity(process.pid)).toBe(processIdentity(process.pid));
-    const child = spawn('true');
-    await once(child, 'exit');
-    expect(processIdentity(child.pid ?? 0)).toBeUndefined();
-  });
-});
-
 describe('the file of a journal', () => {
   it('is read no further than to what is asked for, but for what ends an epoch', () => {
     const database = new DatabaseSync(':memory:');
@@ -645,47 +634,5 @@ describe('a journal and the disk', () => {
     expect(cuts).toBeGreaterThan(20);
     take();
     setTimeout(take, 50);
-  });
-});
-
-describe('commits', () => {
-  const never = new Promise<never>(() => undefined);
-  let database: DatabaseSync;
-  const count = () => Number(database.prepare('SELECT count(*) AS count FROM found').get()?.['count']);
-  const add = () => database.exec('INSERT INTO found VALUES (1)');
-
-  function openCommits(options: Partial<CommitsOptions>, sync?: () => Promise<void>): Commits {
-    const path = join(directory, 'commits.sqlite');
-    database = new DatabaseSync(path);
-    database.exec('PRAGMA journal_mode=WAL; CREATE TABLE found (it)');
-    const log = new WriteAheadLog(database, path, { wasThere: false, sync });
-    const toError = (cause: unknown) => new CscError('STORE_UNAVAILABLE', 'lost', { cause });
-    return new Commits(database, log, { toError, onLost: () => undefined, busyTimeoutMs: 100, ...options });
-  }
-
-  it('are waited for from the moment on that they can be read', async () => {
-    const commits = openCommits({}, () => never);
-    const seen = await new Promise((resolve) => {
-      void commits.run(() => {
-        add();
-        queueMicrotask(() => resolve([database.isTransaction, count(), commits.settled]));
-      });
-    });
-    expect(seen).toEqual([false, 1, expect.any(Promise)]);
-    database.close();
-  });
-
-  it('are not made again, and told to nobody, where what looks at them fails', async () => {
-    const lost: CscError[] = [];
-    const onCommitted = (): never => {
-      throw new Error('the disk cannot be read');
-    };
-    const commits = openCommits({ onCommitted, onLost: (error) => lost.push(error) });
-    const told = vi.fn();
-    for (const one of [commits.run(add), commits.run(add)]) one.then(told, told);
-    await expect.poll(() => lost.length).toBe(1);
-    await commits.idle();
-    expect([count(), lost.length, told.mock.calls]).toEqual([2, 1, []]);
-    database.close();
   });
 });
