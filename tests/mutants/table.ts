@@ -1170,7 +1170,7 @@ const host: readonly Mutant[] = [
   },
   {
     name: 'ticket-not-looked-at-again-after-secrets',
-    file: `${executor}/execute.ts`,
+    file: `${executor}/admission/admit.ts`,
     before: 'const genuine = verifyTicket(offered, { ...ports.trust, now: ports.clock.now() });',
     // The host's clock, as the test has set it, is ahead of that.
     after: 'const genuine = verifyTicket(offered, { ...ports.trust, now: new Date() });',
@@ -1179,7 +1179,7 @@ const host: readonly Mutant[] = [
   },
   {
     name: 'journal-not-asked-again-after-secrets',
-    file: `${executor}/execute.ts`,
+    file: `${executor}/admission/admit.ts`,
     before: '  checkUnused(submitted, journal);\n  const permitted',
     after: '  const permitted',
     tests: wiring,
@@ -1187,7 +1187,7 @@ const host: readonly Mutant[] = [
   },
   {
     name: 'room-not-looked-at-again-after-secrets',
-    file: `${executor}/execute.ts`,
+    file: `${executor}/admission/admit.ts`,
     before: 'link.checkRoom();\n  const genuine',
     after: 'const genuine',
     tests: wiring,
@@ -1195,7 +1195,7 @@ const host: readonly Mutant[] = [
   },
   {
     name: 'withdrawal-not-looked-at-after-secrets',
-    file: `${executor}/execute.ts`,
+    file: `${executor}/admission/admit.ts`,
     before: 'link.checkWanted();\n  link.checkRoom();',
     after: 'link.checkRoom();',
     tests: [`${executor}/link/withdraw.test.ts`],
@@ -4444,7 +4444,7 @@ const joining: readonly Mutant[] = [
   },
   {
     name: 'runs-that-outlast-their-certificate',
-    file: 'packages/executor/src/execute.ts',
+    file: `${executor}/admission/admit.ts`,
     before: '  checkOutlast(admitted.contract);',
     after: '  void checkOutlast;',
     tests: ['packages/executor/src/run/faults.test.ts'],

@@ -1,40 +1,35 @@
-import type { Signer } from '@csc-fleet/common/crypto';
 import type { Clock } from '@csc-fleet/common/encoding';
 import { CscError, isCscError } from '@csc-fleet/common/errors';
-import { openToken } from '@csc-fleet/common/issuer-keys';
 import type { Offer, Refused } from '@csc-fleet/common/messages';
-import type { IssuerKeys } from '@csc-fleet/common/oidc';
-import type { HostNames } from '@csc-fleet/common/owners';
 import type { Log, LogFields } from '@csc-fleet/common/service';
 import { type Timed, untimed } from '@csc-fleet/common/telemetry';
 import { type Tracing, toReason, traced, tracedNow } from '@csc-fleet/common/tracing';
-import { type ApprovedContract, checkApprovals, type HostApprovalConfig } from './admission/approvals.ts';
-import { type Admitted, admitUnderCeiling } from './admission/ceiling.ts';
+import {
+  type AdmissionPorts,
+  admit,
+  hostNames,
+  lookAgain,
+  type OfferChecks,
+  type OwnersRules,
+  openOffered,
+  submissionTrust,
+} from './admission/admit.ts';
+import type { ApprovedContract } from './admission/approvals.ts';
+import type { Admitted } from './admission/ceiling.ts';
 import {
   type Granted,
   grant,
   isStillGranted,
-  type OwnersLimits,
   type Stock,
   type Supplied,
   supplyAgain,
   takeBelongings,
 } from './admission/grant.ts';
-import type { HostCeiling } from './admission/host-ceiling.ts';
 import { type OfferedTicket, readOffer } from './admission/offer.ts';
-import type { Owners } from './admission/owners.ts';
-import { type PermittedContract, reevaluate } from './admission/reevaluate.ts';
+import type { PermittedContract } from './admission/reevaluate.ts';
 import { journalRefusal, type PlannedRefusal, planRefusal, type Refusal } from './admission/refusal.ts';
-import { checkUnused } from './admission/single-use.ts';
-import {
-  type SubmissionRules,
-  type SubmissionTrust,
-  type SubmittedTicket,
-  subjectOf,
-  type TrialLog,
-  verifySubmission,
-} from './admission/submission.ts';
-import { type GenuineTicket, type Trust, verifyTicket } from './admission/verify-ticket.ts';
+import { type SubmittedTicket, subjectOf, type TrialLog, verifySubmission } from './admission/submission.ts';
+import { type GenuineTicket, verifyTicket } from './admission/verify-ticket.ts';
 import { conclude } from './evidence/index.ts';
 import type { FinishedExecution, Journal } from './journal/index.ts';
 import type { OutputSpool, SpoolDirectory } from './output/index.ts';
@@ -43,34 +38,15 @@ import type { LiveRun } from './run/live-run.ts';
 import { type PreparedRun, prepare, type Site, waitUntilReady, withdraw } from './run/prepare.ts';
 import { type RedeemedRun, redeem } from './run/redeem.ts';
 
-/** What this host's owner has written down: a gate can change none of it. */
-export interface OwnersRules extends OwnersLimits {
-  /** The fleet's owners: their policies, and who may use them. */
-  readonly owners: Owners;
-  readonly submissions: SubmissionRules;
-  readonly approvals: HostApprovalConfig;
-  readonly ceiling: HostCeiling;
-}
-
 /** What an execution stands on. Each step below is handed just its own part. */
-export interface ExecutionPorts {
-  readonly trust: Omit<Trust, 'now'>;
-  /** What this host is to submissions and to its owners' files. */
-  readonly self: Pick<SubmissionTrust, 'trustDomain' | 'labels'> & Pick<HostNames, 'identity'>;
+export interface ExecutionPorts extends AdmissionPorts {
   readonly rules: OwnersRules;
   readonly stock: Stock;
   readonly site: Site;
-  /** Where tokens' issuers' keys are looked up. */
-  readonly issuerKeys: IssuerKeys;
   readonly journal: Journal;
   readonly spools: SpoolDirectory;
-  /** Signs the receipts. */
-  readonly signer: Signer;
   /** Attests the receipt of everything that ran. Absent: where its submission asks for that. */
   readonly attestReceipts?: boolean | undefined;
-  /** Throws SANDBOX_UNAVAILABLE where a contract may outlast the certificates that its receipt is signed with. */
-  readonly checkOutlast: (contract: Admitted['contract']) => void;
-  readonly clock: Clock;
   readonly log: Log;
   /** Absent: nothing is traced. */
   readonly tracing?: Tracing | undefined;
@@ -83,14 +59,7 @@ export interface ExecutionPorts {
 }
 
 /** Where an execution asks whether it may go on, and says what becomes of it. */
-export interface ExecutionLink extends RunEvents {
-  /** Throws DRAINING, QUEUE_FULL or SPOOL_FULL where nothing more may start now. */
-  checkRoom(): void;
-  /**
-   * Throws DRAINING where the connection that the offer came over is gone, TICKET_REVOKED where the gate has withdrawn
-   * it: it may be placed elsewhere by now.
-   */
-  checkWanted(): void;
+export interface ExecutionLink extends RunEvents, OfferChecks {
   /** It is not run. Where its receipt is not empty, that is journalled. */
   refused(refused: Refused): void;
   /** It runs, and its output can be read from now on. */
@@ -179,7 +148,11 @@ interface RefusedRun {
 // Longer, and what was looked at before the sandbox was begun may not be so any more.
 const noticeableMs = 1000;
 
-/** From what a gate says to a ticket that is spent. Whatever a step throws is a refusal, with the value of the one before it. */
+/**
+ * From what a gate says to a ticket that is spent. Whatever a step throws is a refusal, with the value of the one before it.
+ * One function, as its first steps are one turn where nothing has to be waited for: who offers the same id next must find a
+ * refused offer gone.
+ */
 async function begin(offer: Offer, run: LiveRun, ports: ExecutionPorts, link: ExecutionLink): Promise<Begun> {
   const { trust, rules, stock, site, journal, spools, clock, tracing, timed = untimed } = ports;
   const began = performance.now();
@@ -271,78 +244,6 @@ async function confirmedInTime(
   const leftMs = Math.max(0, Date.parse(ticket.expires_at) - clock.now().getTime());
   const timer = setTimeout(() => late.reject(expired), leftMs);
   await Promise.race([run.confirmed, late.promise]).finally(() => clearTimeout(timer));
-}
-
-/** From who asked for it to that this host runs it, by what its owners say at this moment. */
-function admit(
-  submitted: SubmittedTicket,
-  offered: OfferedTicket,
-  { journal, rules, self, trust, checkOutlast }: ExecutionPorts,
-  reach: <Value extends Reached>(value: Value) => Value = (value) => value,
-): Admitted {
-  checkUnused(submitted, journal);
-  const permitted = reach(reevaluate(submitted, self.labels));
-  const place = {
-    trustDomain: self.trustDomain,
-    executorId: trust.executorId,
-    journalBornAt: () => journal.bornAt(),
-  };
-  const approved = reach(checkApprovals(permitted, offered.approvalsJson, rules.approvals, place));
-  const admitted = reach(admitUnderCeiling(approved, rules.ceiling, self.labels));
-  checkOutlast(admitted.contract);
-  return admitted;
-}
-
-/**
- * All of it once more, as anything may have changed while its start was waited for, and its user and its secrets were taken:
- * what it is granted is by what holds now. Throws what the first look does.
- */
-function lookAgain(
-  offered: OfferedTicket,
-  token: SubmissionTrust['token'],
-  ports: ExecutionPorts,
-  link: ExecutionLink,
-): Admitted {
-  link.checkWanted();
-  link.checkRoom();
-  const genuine = verifyTicket(offered, { ...ports.trust, now: ports.clock.now() });
-  const trust = submissionTrust(ports, genuine, token);
-  return admit(verifySubmission(genuine, offered.submissionJson, trust), offered, ports);
-}
-
-/** The token that came with an offer, opened, or why it cannot be; undefined where none came, without a pause. */
-function openOffered(
-  { submissionToken: text }: OfferedTicket,
-  { rules, issuerKeys }: ExecutionPorts,
-): SubmissionTrust['token'] | Promise<SubmissionTrust['token']> {
-  if (text === '') return undefined;
-  return openToken(text, rules.owners.current().issuers, issuerKeys);
-}
-
-function hostNames({ self: { identity }, trust: { executorId }, signer }: ExecutionPorts): HostNames {
-  return { executorId, identity, receiptKey: signer };
-}
-
-function submissionTrust(
-  ports: ExecutionPorts,
-  { verifiedAt }: GenuineTicket,
-  token: SubmissionTrust['token'],
-): SubmissionTrust {
-  const { rules, self, journal } = ports;
-  const { trustDomain, labels } = self;
-  const { executorId, ...host } = hostNames(ports);
-  const owners = rules.owners.current();
-  return {
-    owners,
-    token,
-    rules: rules.submissions,
-    trustDomain,
-    labels,
-    executorId,
-    host,
-    journalBornAt: () => journal.bornAt(),
-    now: verifiedAt,
-  };
 }
 
 // Within the same turn: who offers the same id next must not find it under way.
