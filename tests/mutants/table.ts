@@ -864,7 +864,7 @@ const host: readonly Mutant[] = [
   },
   {
     name: 'an-approval-that-a-job-makes-new-again',
-    file: `${executor}/run/workplace.ts`,
+    file: `${executor}/run/sandbox-workplace.ts`,
     before: 'keepingState(facts, stateDir)',
     after: 'facts',
     tests: ['packages/cli/src/commands/run.test.ts'],
@@ -1389,8 +1389,8 @@ const host: readonly Mutant[] = [
   },
   {
     name: 'awaited-for-ever',
-    file: `${executor}/link/linked-executor.ts`,
-    before: 'setTimeout(() => this.#connection?.hangUp(unwritten), mostAwaitedMs)',
+    file: `${executor}/link/awaited-offers.ts`,
+    before: 'setTimeout(() => this.#giveUp(), mostAwaitedMs)',
     after: 'setTimeout(() => undefined, mostAwaitedMs)',
     tests: [`${executor}/link/withdraw.test.ts`],
     red: 'ends a connection over which it never is',
@@ -1414,8 +1414,8 @@ const host: readonly Mutant[] = [
   },
   {
     name: 'unconfirmed-offer-outlives-its-connection',
-    file: `${executor}/link/linked-executor.ts`,
-    before: "for (const number of [...this.#awaited.keys()]) this.#settleOffer(number, 'void');",
+    file: `${executor}/link/awaited-offers.ts`,
+    before: "for (const number of [...this.#awaited.keys()]) this.settle(number, 'void');",
     after: '',
     tests: [`${executor}/link/withdraw.test.ts`],
     red: 'there is another connection',
@@ -1463,7 +1463,7 @@ const host: readonly Mutant[] = [
   },
   {
     name: 'variables-that-the-policy-withholds',
-    file: `${executor}/run/workplace.ts`,
+    file: `${executor}/run/sandbox-workplace.ts`,
     before: 'const granted = grantedVariables(policy, names);',
     after: 'const granted = names;',
     tests: wiring,
@@ -1487,7 +1487,7 @@ const host: readonly Mutant[] = [
   },
   {
     name: 'unix-sockets-where-runs-can-meet',
-    file: `${executor}/run/workplace.ts`,
+    file: `${executor}/run/sandbox-workplace.ts`,
     before: "unixSockets: shared.length === 0 && allowance.unixSockets !== 'deny',",
     after: "unixSockets: allowance.unixSockets !== 'deny',",
     tests: [`${executor}/run/unix-sockets.test.ts`],
@@ -3290,7 +3290,7 @@ const takenOver: readonly Mutant[] = [
   },
   {
     name: 'older-disk-goes-on',
-    file: `${executor}/link/linked-executor.ts`,
+    file: `${executor}/link/own-chain.ts`,
     before: 'return sequence > (own?.sequence ?? 0);',
     after: 'return false;',
     tests: ['packages/executor/src/archive/archive.test.ts'],
@@ -3298,7 +3298,7 @@ const takenOver: readonly Mutant[] = [
   },
   {
     name: 'any-head-begins-an-epoch',
-    file: `${executor}/link/linked-executor.ts`,
+    file: `${executor}/link/own-chain.ts`,
     before: 'return new Date(signature.signed_at) > journal.bornAt();',
     after: 'return true;',
     tests: ['packages/executor/src/archive/archive.test.ts'],

@@ -6,7 +6,7 @@ import { makeContract, shell } from '@csc-fleet/test-kit/contract';
 import { openWorkbench, type Workbench } from '@csc-fleet/test-kit/executor/workbench';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { fileTimeNow } from './evidence/index.ts';
-import { localModeNote } from './run/workplace.ts';
+import { localModeNote } from './run/local-workplace.ts';
 
 let bench: Workbench;
 

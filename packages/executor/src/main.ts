@@ -22,7 +22,7 @@ import { lockJobUsers, lockStateDirectory, sweepLeftovers } from '@csc-fleet/san
 import type { HostFacts } from '@csc-fleet/sandbox/plan';
 import type { GateLink } from './link/grpc-link.ts';
 import type { Executor } from './link/linked-executor.ts';
-import { localModeNote } from './run/workplace.ts';
+import { localModeNote } from './run/local-workplace.ts';
 import { checkExecutorConfig, checkJobUsers } from './service/check-config.ts';
 import { createExecutor, type ExecutorDeps } from './service/compose.ts';
 import { checkRunAs, type ExecutorConfig, readExecutorConfig } from './service/config.ts';

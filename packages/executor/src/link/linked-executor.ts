@@ -1,11 +1,10 @@
-import { createKeyRing, type Signer } from '@csc-fleet/common/crypto';
+import type { Signer } from '@csc-fleet/common/crypto';
 import { TokenBucket } from '@csc-fleet/common/doorway';
 import type { Clock } from '@csc-fleet/common/encoding';
 import { CscError } from '@csc-fleet/common/errors';
-import { openChainHead, signChainHead, signExecutorKey } from '@csc-fleet/common/evidence';
+import { signExecutorKey } from '@csc-fleet/common/evidence';
 import type { Hello, Offer } from '@csc-fleet/common/messages';
 import type { PolicySet } from '@csc-fleet/common/policy';
-import type { ChainHead } from '@csc-fleet/common/receipt';
 import { asOwner, type Log } from '@csc-fleet/common/service';
 import { parseTraceContext, traceIdOf } from '@csc-fleet/common/tracing';
 import { version } from '@csc-fleet/common/version';
@@ -15,10 +14,12 @@ import type { ExecutionMode } from '../evidence/index.ts';
 import type { ExecutionLink } from '../execute.ts';
 import type { Journal } from '../journal/index.ts';
 import { LiveRun } from '../run/live-run.ts';
+import { AwaitedOffers } from './awaited-offers.ts';
 import { type LinkConnection, type LinkHandlers, openConnection, type Wire } from './connection.ts';
 import type { Deliveries } from './deliver.ts';
 import { createExecutionLink } from './execution-link.ts';
 import type { Outbox, Send } from './outbox.ts';
+import { OwnChain } from './own-chain.ts';
 
 /** An executor without a transport: whoever connects it brings the gate's messages and takes its own. */
 export interface Executor {
@@ -96,24 +97,20 @@ const spareOffers = 16;
 const vainPerSec = 1;
 const mostVain = (slots: number): number => 64 + 4 * slots;
 
-// More than any gate has a reason to have on its way to its disk at a time.
-const mostAwaited = 10_000;
-// Twice as long as any ticket is good for: what is not written down by then is of no use to anybody.
-const mostAwaitedMs = 120_000;
-const unwritten = 'the gate offers, and does not write down what it offers';
-
 // Worth a line: tickets are written for a clock that is off by up to 60 s, submissions and approvals are not.
 const noticeableSkewMs = 5_000;
 
 // As a gate takes it; a path of this host may be long, and have anything in it.
 const toShortage = (text = ''): string => text.replace(/[\p{Cc}\p{Cs}\ufffd]/gu, '?').slice(0, 500);
 
+const unwritten = 'the gate offers, and does not write down what it offers';
+
 /** Takes offers as far as there are slots, and knows what runs. */
 export class LinkedExecutor implements Executor {
   readonly #parts: ExecutorParts;
   readonly #runs = new Map<string, LiveRun>();
-  /** Offers that the gate is yet to write down, by the number that this connection has for them: who waits for that. */
-  readonly #awaited = new Map<number, (confirmation: 'given' | 'void') => void>();
+  readonly #awaited: AwaitedOffers;
+  readonly #chain: OwnChain;
   readonly #whenIdle: (() => void)[] = [];
   readonly #handlers: LinkHandlers;
   /** Offers that cost something and came to nothing. */
@@ -121,24 +118,21 @@ export class LinkedExecutor implements Executor {
   /** With those that are refused and not yet cleared away. */
   #underWay = 0;
   #closing = false;
-  /** Of the chain head that the gate was told last. */
-  #saidSequence = 0;
-  /** Another epoch, which the gate has not heard of. */
-  #beginning = false;
   #connection: LinkConnection | undefined;
   #clockAheadMs: number | undefined;
 
   constructor(parts: ExecutorParts) {
     this.#parts = parts;
     this.#vain = new TokenBucket(vainPerSec, mostVain(parts.introduction.slots), performance.now());
+    this.#awaited = new AwaitedOffers(() => this.#connection?.hangUp(unwritten));
+    this.#chain = new OwnChain(parts, () => this.#connection?.hangUp('it begins a new epoch'));
     const { deliveries, wouldRefuse, onPolicyNews } = parts;
     this.#handlers = {
       wouldRefuse,
       shortage: () => toShortage(parts.shortage()),
       welcomed: (chainHeadJson) => {
         if (this.#closing) this.#sayDraining();
-        const forgotten = chainHeadJson.length === 0 ? undefined : this.#findForgotten(chainHeadJson);
-        if (forgotten !== undefined) void this.#beginEpoch(forgotten);
+        this.#chain.heard(chainHeadJson);
         deliveries.redeliver();
         onPolicyNews();
       },
@@ -146,10 +140,8 @@ export class LinkedExecutor implements Executor {
       now: () => parts.clock.now(),
       policyChanged: onPolicyNews,
       offered: (offer) => this.#offered(offer),
-      confirmed: ({ number, void: isVoid }) => this.#settleOffer(number, isVoid ? 'void' : 'given'),
-      gone: () => {
-        for (const number of [...this.#awaited.keys()]) this.#settleOffer(number, 'void');
-      },
+      confirmed: ({ number, void: isVoid }) => this.#awaited.settle(number, isVoid ? 'void' : 'given'),
+      gone: () => this.#awaited.settleAll(),
       cancelled: (executionId, graceMs) => this.#runs.get(executionId)?.stop('cancelled', graceMs),
       withdrawn: (executionId) => this.#runs.get(executionId)?.withdraw(),
       acknowledged: (executionId) => deliveries.acknowledged(executionId),
@@ -159,7 +151,7 @@ export class LinkedExecutor implements Executor {
         return { executionId, ...(taken ?? { sequence: 0, ended: 'it has no terminal here' }) };
       },
       running: () => this.#open().length,
-      chainHead: () => this.#chainHead(),
+      chainHead: () => this.#chain.head('once'),
     };
   }
 
@@ -243,26 +235,8 @@ export class LinkedExecutor implements Executor {
       const refuse = (): void =>
         this.#parts.outbox.post({ $case: 'refused', value: toUnsigned(offer, error) });
       if (offer.number === undefined) refuse();
-      else this.#awaitConfirm(offer.number, (confirmation) => confirmation === 'given' && refuse());
+      else this.#awaited.add(offer.number, (confirmation) => confirmation === 'given' && refuse());
     }
-  }
-
-  #awaitConfirm(number: number, settle: (confirmation: 'given' | 'void') => void): void {
-    // Two that cannot be told apart: the first never was.
-    this.#settleOffer(number, 'void');
-    // Which ends all that is awaited, so that a host that drains does not wait for it for ever.
-    const timer = setTimeout(() => this.#connection?.hangUp(unwritten), mostAwaitedMs).unref();
-    this.#awaited.set(number, (confirmation) => {
-      clearTimeout(timer);
-      settle(confirmation);
-    });
-    if (this.#awaited.size > mostAwaited) this.#connection?.hangUp(unwritten);
-  }
-
-  #settleOffer(number: number, confirmation: 'given' | 'void'): void {
-    const settle = this.#awaited.get(number);
-    this.#awaited.delete(number);
-    settle?.(confirmation);
   }
 
   // What can be said without looking at its papers, so that they cost nothing.
@@ -271,7 +245,7 @@ export class LinkedExecutor implements Executor {
     const ended = this.#parts.endedCertificate();
     // Without a receipt: that could not be verified either, and would use the ticket up.
     if (ended !== undefined) throw new CscError('SANDBOX_UNAVAILABLE', ended);
-    if (this.#beginning)
+    if (this.#chain.isBeginning)
       throw new CscError('DRAINING', 'this executor begins a new epoch: its disk is older than it is');
     const run = this.#runs.get(executionId);
     if (run !== undefined && isUnderWay(run))
@@ -294,7 +268,7 @@ export class LinkedExecutor implements Executor {
     const run = new LiveRun(executionId, trace, offer.number === undefined ? 'given' : 'awaited');
     this.#runs.set(executionId, run);
     if (offer.number !== undefined)
-      this.#awaitConfirm(offer.number, (confirmation) => run.confirm(confirmation));
+      this.#awaited.add(offer.number, (confirmation) => run.confirm(confirmation));
     this.#underWay += 1;
     const link = {
       ...createExecutionLink(executionId, outbox, deliveries),
@@ -342,55 +316,6 @@ export class LinkedExecutor implements Executor {
     return [...this.#runs.values()].filter(mayHaveOutcome).map(({ executionId }) => executionId);
   }
 
-  // Only what this host has signed itself says so: a gate can keep that from it, and cannot make it up.
-  #findForgotten(chainHeadJson: Uint8Array): ChainHead | undefined {
-    const { introduction, journal, log } = this.#parts;
-    const { identity, signer } = introduction;
-    try {
-      const known = openChainHead(chainHeadJson, identity, createKeyRing([signer]));
-      return isOlder(journal, known) ? known : undefined;
-    } catch (error) {
-      log.warn({ error }, 'what the gate says of the chain of receipts does not count');
-      return undefined;
-    }
-  }
-
-  // The Hello after this one names it. Until then nothing is taken: tickets for the old one may be on their way.
-  async #beginEpoch({ signature: { signed_at: signedAt } }: ChainHead): Promise<void> {
-    const { journal, log } = this.#parts;
-    if (this.#beginning) return;
-    this.#beginning = true;
-    const before = journal.epoch;
-    try {
-      await journal.beginEpoch({ signedUntil: new Date(signedAt) });
-      log.error({ before, epoch: journal.epoch }, rolledBackNote);
-      this.#connection?.hangUp('it begins a new epoch');
-    } catch (error) {
-      log.error(
-        { error },
-        'this disk is older than what this host has signed, and no new epoch could begin: nothing is taken (csc executor new-epoch)',
-      );
-      return;
-    }
-    this.#beginning = false;
-  }
-
-  // In each Hello, and then whenever something was signed since.
-  #chainHead(said: 'again' | 'once' = 'once'): Buffer {
-    const { introduction, journal, clock, log } = this.#parts;
-    const { identity, signer } = introduction;
-    try {
-      const head = journal.head();
-      if (head === undefined || (said === 'once' && head.sequence === this.#saidSequence))
-        return Buffer.alloc(0);
-      this.#saidSequence = head.sequence;
-      return signChainHead(identity, { epoch: journal.epoch, ...head }, signer, clock.now());
-    } catch (error) {
-      log.error({ error }, 'the head of the chain of receipts could not be read; it is said later');
-      return Buffer.alloc(0);
-    }
-  }
-
   #hello(): Hello {
     const { introduction, journal, clock } = this.#parts;
     const { identity, signer, policies, executionMode, sandbox, labels, slots } = introduction;
@@ -406,7 +331,7 @@ export class LinkedExecutor implements Executor {
       sandbox: [...sandbox],
       executionMode,
       epoch: journal.epoch,
-      chainHeadJson: this.#chainHead('again'),
+      chainHeadJson: this.#chain.head('again'),
       sentAt: this.#parts.clock.now(),
       shortage: toShortage(this.#parts.shortage()),
       // The journal has the last word: what it holds must not be offered again, even where its receipt is held up.
@@ -416,20 +341,6 @@ export class LinkedExecutor implements Executor {
       takesTokens: true,
     };
   }
-}
-
-const rolledBackNote =
-  'THE DISK OF THIS HOST IS OLDER THAN WHAT IT HAS SIGNED: was its state directory restored? It begins a new epoch, and nothing that was submitted before counts (csc executor new-epoch does so before the first start)';
-
-// A head of another epoch that was signed after this journal began is of the one that came after this one.
-function isOlder(
-  journal: Pick<Journal, 'epoch' | 'bornAt' | 'head'>,
-  { executor_epoch: epoch, sequence, receipt_sha256: sha256, signature }: ChainHead,
-): boolean {
-  if (epoch !== journal.epoch) return new Date(signature.signed_at) > journal.bornAt();
-  const own = journal.head();
-  if (own === undefined || own.sequence !== sequence) return sequence > (own?.sequence ?? 0);
-  return own.receiptSha256 !== sha256.toLowerCase();
 }
 
 // One that the journal does not show yet.

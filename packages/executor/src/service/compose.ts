@@ -36,12 +36,9 @@ import { Outbox } from '../link/outbox.ts';
 import type { AskProofs, LogWatch, LogWatchPorts, UntakenWatch } from '../log-watch/index.ts';
 import { type OutputSink, SpoolDirectory } from '../output/index.ts';
 import { defaultOutputLimits, type OutputLimits } from '../output/limits.ts';
-import {
-  createLocalWorkplace,
-  createSandboxWorkplace,
-  type Environment,
-  type Workplace,
-} from '../run/workplace.ts';
+import { createLocalWorkplace } from '../run/local-workplace.ts';
+import { createSandboxWorkplace } from '../run/sandbox-workplace.ts';
+import type { Environment, Workplace } from '../run/workplace.ts';
 import type { SecretProvider } from '../secrets/index.ts';
 import { createExecutorTelemetry, type ExecutorTelemetry, observeExecutor } from '../telemetry/observe.ts';
 import { openTerminal } from '../terminal/index.ts';

@@ -18,12 +18,9 @@ import { ceilingUnder, type HostCeiling } from '../admission/host-ceiling.ts';
 import type { OwnersWord } from '../admission/owners.ts';
 import { furnishCommand } from '../run/furnish.ts';
 
-import {
-  createLocalWorkplace,
-  createSandboxWorkplace,
-  type Place,
-  type Workplace,
-} from '../run/workplace.ts';
+import { createLocalWorkplace } from '../run/local-workplace.ts';
+import { createSandboxWorkplace } from '../run/sandbox-workplace.ts';
+import type { Place, Workplace } from '../run/workplace.ts';
 import { noSecrets } from '../secrets/index.ts';
 import { type ExecutorConfig, readExecutorConfig } from './config.ts';
 import { findRevocation, type KnownHost, readKnownHost, readKnownWord } from './known-host.ts';
