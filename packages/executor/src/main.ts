@@ -87,7 +87,7 @@ export async function runExecutor(
   try {
     const { jobUsers } = parts.facts ?? {};
     if (jobUsers?.pooled === true) locks.push(await lockJobUsers(jobUsers));
-    const openKeys = nameOpenKeys(findOpenKeys(configPath, config));
+    const openKeys = nameOpenKeys(findOpenKeys(configPath, config, owners.current().policies.all()));
     if (openKeys !== undefined) log.warn({ why: openKeys }, openKeysNote);
     if (config.executionMode === 'local') log.warn({}, localModeNote);
     else await sweepHost(log);

@@ -89,13 +89,17 @@ describe('csc gate and csc executor', () => {
     writeFileSync(join(secrets, 'token'), 'kept', { mode: 0o644 });
     const { code, stderr } = await check({
       secrets: { directory: secrets },
-      ceiling: { path_roots: ['/nowhere/at/all'] },
+      ceiling: { path_roots: [stage.directory, '/nowhere/at/all'] },
     });
     expect(code).toBe(0);
     expect(stderr).toMatch(
       /WARNING secrets: .*secrets\/token has mode 0644, not 0400 or 0600: run chmod 400/,
     );
-    expect(stderr).toMatch(/WARNING ceiling.path_roots: \/nowhere\/at\/all is not there/);
+    expect(stderr).toMatch(/WARNING ceiling.path_roots: \/nowhere\/at\/all is not there.* mkdir \/nowhere/);
+    expect(await check({ ceiling: { path_roots: ['/nowhere/at/all'] } })).toMatchObject({
+      code: 78,
+      stderr: expect.stringContaining('ceiling.path_roots: /nowhere/at/all is not there'),
+    });
   });
 
   it.each(['gate', 'executor'])(

@@ -207,10 +207,11 @@ export const logMessages = {
     warn('executor', 'For more than a trial: `execution_mode: hardened`.'),
   'policies come from a plain folder: this host trusts its gate to say who asks and who may use which policy (policy_repository ends that)':
     warn('executor', 'Give it `policy_repository` ([the policy repository](policy-repository.md)).'),
-  'private keys lie where jobs can read them as soon as a policy covers the place': warn(
-    'executor',
-    '`why` names them. Take the keys of owners, CA, gates and clients off this host, or close them to the users of jobs, and keep `path_roots` clear of where csc has its files.',
-  ),
+  'private keys lie where jobs can read them, by their modes, path_roots and the policies that are known here':
+    warn(
+      'executor',
+      '`why` names them. Take the keys of owners, CA, gates and clients off this host, or close them to the users of jobs, and keep `path_roots` clear of where csc has its files.',
+    ),
   "the clock of this host is ahead of its gate's: beyond 60 s, nothing is placed here before it is set right (timedatectl)":
     warn('executor', 'Set it right; `seconds` says by how much.'),
   "the clock of this host is behind its gate's: beyond 60 s, nothing is placed here before it is set right (timedatectl)":

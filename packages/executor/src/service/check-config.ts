@@ -4,9 +4,9 @@ import { CscError, isCscError } from '@csc-fleet/common/errors';
 import { checkWritableDirectory } from '@csc-fleet/common/files';
 import { endingSoon, tellEnding } from '@csc-fleet/common/identity';
 import { checkPurpose, type TlsSource } from '@csc-fleet/common/rpc';
-import { type Check, resolveJobUsers } from '@csc-fleet/sandbox/host';
+import { type Check, findUnusableRoots, type JobUser, resolveJobUsers } from '@csc-fleet/sandbox/host';
 import type { ExecutorConfig } from './config.ts';
-import { findRevocation, readKnownHost, readKnownWord } from './known-host.ts';
+import { findRevocation, readKnownHost, readKnownPolicies, readKnownWord } from './known-host.ts';
 import { findOpenKeys, nameOpenKeys, openKeysNote, openKeysRemedy } from './open-keys.ts';
 import { readCertifiedSigner } from './renewables.ts';
 import { describeRevoked } from './revoked-host.ts';
@@ -18,7 +18,7 @@ const probeMs = 10_000;
  * Tries what of an executor's config reading its files has not: what its certificate is for, the state directory, the
  * receipt key with its certificates, where its secrets are. Starts and leaves nothing. Gives what its owner should look
  * at, for people. Throws what the start would, CONFIG_INVALID for where
- * `secrets` says that they are, and SANDBOX_UNAVAILABLE for a store that does not give them.
+ * `secrets` says that they are and for a ceiling in which nothing can run, and SANDBOX_UNAVAILABLE for a store that does not give them.
  */
 export async function checkExecutorConfig(
   configPath: string,
@@ -36,15 +36,26 @@ export async function checkExecutorConfig(
   if (config.signingKey !== undefined || existsSync(signingKey)) readCertifiedSigner(config, self);
   asConfig('secrets', () => secrets?.check?.());
   await secrets?.probe?.(AbortSignal.timeout(probeMs));
-  const missing = config.ceiling.pathRoots.filter((root) => !existsSync(root));
   return [
     ...(secrets?.warnings?.() ?? []),
-    ...missing.map((root) => `ceiling.path_roots: ${root} is not there, so that nothing can run in it`),
+    ...checkRoots(config),
     ...endingSoon(self.tls.certificates(), new Date()).map(tellEnding),
     ...[...checkStanding(config), ...checkOpenKeys(configPath, config)].flatMap(({ detail, remedy }) =>
       remedy === undefined ? [] : [`${detail}. What to do: ${remedy}`],
     ),
   ];
+}
+
+// As csc doctor judges it.
+function checkRoots({ executionMode, runAs, ceiling: { pathRoots } }: ExecutorConfig): string[] {
+  const own = ownUser();
+  const users =
+    executionMode === 'local' ? ({ all: [own], pooled: false } as const) : resolveJobUsers(runAs, own);
+  const told = ({ detail, remedy }: Check): string => `ceiling.path_roots: ${detail}. What to do: ${remedy}`;
+  const found = findUnusableRoots(users, pathRoots);
+  const failing = found.filter(({ ok }) => !ok);
+  if (failing.length > 0) throw new CscError('CONFIG_INVALID', failing.map(told).join('; '));
+  return found.map(told);
 }
 
 /** What csc doctor says of a host's standing with its owners; empty where it has no policy repository. */
@@ -73,7 +84,7 @@ export function checkStanding(config: ExecutorConfig): Check[] {
 
 /** What csc doctor says of others' keys that lie around the config; empty where no job could read any. */
 export function checkOpenKeys(configPath: string, config: ExecutorConfig): Check[] {
-  const named = nameOpenKeys(findOpenKeys(configPath, config));
+  const named = nameOpenKeys(findOpenKeys(configPath, config, readKnownPolicies(config)));
   if (named === undefined) return [];
   return [{ name: 'keys', ok: true, detail: `${openKeysNote}: ${named}`, remedy: openKeysRemedy }];
 }
@@ -84,8 +95,11 @@ export function checkJobUsers({
   runAs,
 }: Pick<ExecutorConfig, 'executionMode' | 'runAs'>): void {
   if (executionMode === 'local') return;
-  const own = { uid: process.getuid?.() ?? -1, gid: process.getgid?.() ?? -1 };
-  asConfig('run_as', () => resolveJobUsers(runAs, own));
+  asConfig('run_as', () => resolveJobUsers(runAs, ownUser()));
+}
+
+function ownUser(): JobUser {
+  return { uid: process.getuid?.() ?? -1, gid: process.getgid?.() ?? -1 };
 }
 
 // What a run is refused for is, of a config that is only looked at, a member to mend.

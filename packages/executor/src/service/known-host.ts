@@ -6,10 +6,12 @@ import { isCscError } from '@csc-fleet/common/errors';
 import { readPem } from '@csc-fleet/common/files';
 import { readOwnIdentity } from '@csc-fleet/common/identity';
 import type { HostNames, Revocation } from '@csc-fleet/common/owners';
+import type { PolicyDocument } from '@csc-fleet/common/policy';
 import type { OwnersWord } from '../admission/owners.ts';
 import type { ExecutorConfig } from './config.ts';
 import { labelsOf } from './labels.ts';
 import { loadKnownWord, repositoryDirectory } from './owners.ts';
+import { readOwnersPolicies } from './owners-files.ts';
 import { defaultKeyFile } from './signing-key.ts';
 
 const maxPemBytes = 1024 * 1024;
@@ -37,6 +39,18 @@ export function readKnownHost(config: ExecutorConfig): KnownHost | undefined {
 /** What this host has fetched last of its owners' repository; undefined where there is none, or nothing of it here yet. */
 export function readKnownWord({ policyRepository, stateDir }: ExecutorConfig): OwnersWord | undefined {
   return policyRepository && loadKnownWord(policyRepository, repositoryDirectory(stateDir));
+}
+
+/** The policies that count on this host, as its files have them; empty where it has none yet, or they cannot be read. */
+export function readKnownPolicies(config: ExecutorConfig): readonly PolicyDocument[] {
+  try {
+    const { policies } = config;
+    const known = policies === undefined ? readKnownWord(config)?.policies : readOwnersPolicies(policies);
+    return known?.all() ?? [];
+  } catch (error) {
+    if (isCscError(error)) return [];
+    throw error;
+  }
 }
 
 /** The entry of the owners' revoked.yaml that stops this host, as far as it has fetched that; undefined where none does. */

@@ -1,15 +1,18 @@
 import {
   closeSync,
   constants,
+  type Dir,
+  type Dirent,
   lstatSync,
+  opendirSync,
   openSync,
-  readdirSync,
   readSync,
   realpathSync,
   statSync,
 } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import { isCoveredBy } from '@csc-fleet/common/paths';
+import type { PolicyDocument } from '@csc-fleet/common/policy';
 import { type JobUser, maySurely, resolveJobUsers } from '@csc-fleet/sandbox/host';
 import type { ExecutorConfig } from './config.ts';
 import { findKept } from './own-host.ts';
@@ -17,28 +20,48 @@ import { findKept } from './own-host.ts';
 /** Around a config, and no further: a fleet that was set up in one folder has `pki` and `policy-repository/keys` there. */
 const mostLevels = 2;
 const mostEntries = 500;
+/** At every start, in milliseconds: on a disk that is slow, what was found by then is all. */
+const mostMs = 250;
 
 /**
- * The private keys near this config that a job could read, where a policy covers them, sorted: files named *.key around it and up to
- * two directories below, whose mode lets a job's user read them, below path_roots, and which this config does not keep from jobs by
- * itself. They are others' keys: the owners', the CA's, a gate's. At most 500 entries are looked at; what cannot be looked at is
- * none. In mode `local` none is named.
+ * The private keys near this config that a job could read, sorted: files named *.key around it and up to two directories below, whose
+ * mode lets a job's user read them, below path_roots and what the policies that are known let jobs have, and which this config does not
+ * keep from jobs by itself. They are others' keys: the owners', the CA's, a gate's. At most 500 entries are looked at, for a quarter of a
+ * second; what cannot be looked at is none. In mode `local` none is named.
+ * @param policies empty: none is known, and any may come
  */
-export function findOpenKeys(configPath: string, config: ExecutorConfig): string[] {
+export function findOpenKeys(
+  configPath: string,
+  config: ExecutorConfig,
+  policies: readonly PolicyDocument[],
+): string[] {
   // Whose jobs have all rights of its user, and which says so.
   if (config.executionMode === 'local') return [];
   const users = jobUsersOf(config);
   const { pathRoots } = config.ceiling;
+  const opened = policies.flatMap(({ policy }) => [
+    ...policy.allowed_read_prefixes,
+    ...policy.allowed_write_prefixes,
+  ]);
   const places = [
     config.stateDir,
     ...findKept(configPath, config).flatMap((it) => (it.isSecret ? [it.path] : [])),
   ];
   const hidden = places.map(toReal);
-  return keyFiles(toReal(dirname(resolve(configPath))))
-    .filter((file) => isCoveredBy(file, pathRoots) && !isCoveredBy(file, hidden))
-    .filter((file) => users.some((user) => mayRead(file, user)))
-    .filter(isPrivateKey)
-    .sort();
+  const isOpen = (file: string): boolean =>
+    isCoveredBy(file, pathRoots) &&
+    (policies.length === 0 || isCoveredBy(file, opened)) &&
+    !isCoveredBy(file, hidden) &&
+    users.some((user) => mayRead(file, user)) &&
+    isPrivateKey(file);
+  const found: string[] = [];
+  const until = performance.now() + mostMs;
+  let left = mostEntries;
+  for (const path of entriesAround(toReal(dirname(resolve(configPath))), mostLevels)) {
+    if (left-- <= 0 || performance.now() > until) break;
+    if (path.endsWith('.key') && isOpen(path)) found.push(path);
+  }
+  return found.sort();
 }
 
 /** Their names, as a line has room for them; undefined where there is none. */
@@ -51,7 +74,8 @@ export function nameOpenKeys(files: readonly string[]): string | undefined {
 const mostNamed = 5;
 
 /** What is said of them, for people. */
-export const openKeysNote = 'private keys lie where jobs can read them as soon as a policy covers the place';
+export const openKeysNote =
+  'private keys lie where jobs can read them, by their modes, path_roots and the policies that are known here';
 export const openKeysRemedy =
   'take the keys of owners, CA, gates and clients off this host, or close them to the users of jobs, and keep path_roots clear of where csc has its files';
 
@@ -61,21 +85,23 @@ function jobUsersOf({ runAs }: ExecutorConfig): readonly JobUser[] {
   return orElse<readonly JobUser[]>(() => resolveJobUsers(runAs, own).all, []);
 }
 
-function keyFiles(directory: string): string[] {
-  let left = mostEntries;
-  const look = (at: string, levels: number): string[] =>
-    entriesOf(at).flatMap((entry) => {
-      if (left <= 0) return [];
-      left -= 1;
-      const path = join(at, entry.name);
-      if (entry.isDirectory()) return levels > 0 ? look(path, levels - 1) : [];
-      return entry.isFile() && entry.name.endsWith('.key') ? [path] : [];
-    });
-  return look(directory, mostLevels);
+// One after the other, as a directory may have any number.
+function* entriesAround(directory: string, levels: number): Generator<string> {
+  const open = orElse(() => opendirSync(directory), undefined);
+  if (open === undefined) return;
+  try {
+    for (let entry = next(open); entry !== null; entry = next(open)) {
+      const path = join(directory, entry.name);
+      yield path;
+      if (entry.isDirectory() && levels > 0) yield* entriesAround(path, levels - 1);
+    }
+  } finally {
+    open.closeSync();
+  }
 }
 
-function entriesOf(directory: string) {
-  return orElse(() => readdirSync(directory, { withFileTypes: true }), []);
+function next(directory: Dir): Dirent | null {
+  return orElse(() => directory.readSync(), null);
 }
 
 function toReal(path: string): string {
@@ -94,6 +120,7 @@ function mayRead(file: string, user: JobUser): boolean {
 
 function isPrivateKey(file: string): boolean {
   return orElse(() => {
+    if (!lstatSync(file).isFile()) return false;
     const descriptor = openSync(file, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
     try {
       const head = Buffer.alloc(64);

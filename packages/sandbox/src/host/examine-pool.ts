@@ -66,20 +66,41 @@ function isShared({ gid, mode }: Stats, user: JobUser): boolean {
  * `examinePool` says the latter.
  * @param pathRoots as there
  */
-export function examineRoots({ all: [user], pooled }: JobUsers, pathRoots: readonly string[]): Check[] {
-  return pathRoots.filter((root) => root !== '/').flatMap((root) => examineOwnRoot(root, user, pooled));
+export function examineRoots(users: JobUsers, pathRoots: readonly string[]): Check[] {
+  const [user] = users.all;
+  const usable = pathRoots.filter((root) => root !== '/' && whyUnusable(root, user) === undefined);
+  const own = users.pooled ? [] : usable.map((root) => examineOwnRoot(root, user));
+  return [...findUnusableRoots(users, pathRoots), ...own];
 }
 
-function examineOwnRoot(root: string, user: JobUser, pooled: boolean): Check[] {
-  const name = 'job-scopes';
-  const who = user.name ?? `uid ${user.uid}`;
+/**
+ * Of what the host's owner opens to jobs, what is not there or closed to them: it fails where nothing is left in which anything could
+ * run, and is advice where something is.
+ * @param pathRoots as there
+ */
+export function findUnusableRoots({ all: [user] }: JobUsers, pathRoots: readonly string[]): Check[] {
+  const found = pathRoots.flatMap((root) => whyUnusable(root, user) ?? []);
+  const judge = found.length < pathRoots.length ? advised : failed;
+  return found.map(({ detail, remedy }) => judge(rootsName, detail, remedy));
+}
+
+const rootsName = 'job-scopes';
+
+function whyUnusable(root: string, user: JobUser): { detail: string; remedy: string } | undefined {
   const closed = findClosedParent(posix.join(root, 'anything'), user);
-  if (closed !== undefined) return [failed(name, `${who} may not enter ${closed}`, `chmod o+x ${closed}`)];
-  const stats = statSync(root, { throwIfNoEntry: false });
-  if (stats === undefined)
-    return [failed(name, `${root} is not there, so that nothing can run in it`, `mkdir ${root}`)];
-  if (pooled) return [];
-  if (mayMake(stats, user)) return [passed(name, `${who} can write ${root}`)];
+  if (closed !== undefined)
+    return { detail: `${nameOf(user)} may not enter ${closed}`, remedy: `chmod o+x ${closed}` };
+  if (statSync(root, { throwIfNoEntry: false }) !== undefined) return undefined;
+  return { detail: `${root} is not there, so that nothing can run in it`, remedy: `mkdir ${root}` };
+}
+
+function examineOwnRoot(root: string, user: JobUser): Check {
+  const who = nameOf(user);
+  if (mayMake(statSync(root), user)) return passed(rootsName, `${who} can write ${root}`);
   const remedy = `where jobs are to write: chown ${user.name ?? user.uid} ${root}, or what of it they are to write`;
-  return [advised(name, `${who} cannot write ${root}`, remedy)];
+  return advised(rootsName, `${who} cannot write ${root}`, remedy);
+}
+
+function nameOf({ name, uid }: JobUser): string {
+  return name ?? `uid ${uid}`;
 }

@@ -1,6 +1,6 @@
 export { decodePath, encodePath, showPath } from './byte-names.ts';
 export { advised, type Check, failed, passed, requireChecks } from './check.ts';
-export { examinePool, examineRoots } from './examine-pool.ts';
+export { examinePool, examineRoots, findUnusableRoots } from './examine-pool.ts';
 export {
   descriptorPath,
   isWithin,
