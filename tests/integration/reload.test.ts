@@ -1,3 +1,4 @@
+import { createPrivateKey, createPublicKey } from 'node:crypto';
 import {
   copyFileSync,
   existsSync,
@@ -12,7 +13,7 @@ import { connect } from 'node:tls';
 import { generateKeyPair } from '@csc-fleet/common/crypto';
 import { isCscError } from '@csc-fleet/common/errors';
 import { ExecutionState } from '@csc-fleet/common/messages';
-import { createDevelopmentPki } from '@csc-fleet/common/pki';
+import { certify, createDevelopmentPki, toCertificate } from '@csc-fleet/common/pki';
 import { type Fleet, startFleet } from '@csc-fleet/test-kit/fleet';
 import { csc, type Service } from '@csc-fleet/test-kit/process';
 import { programFile } from '@csc-fleet/test-kit/programs';
@@ -212,6 +213,35 @@ describe('certificates and keys', () => {
     expect(existsSync(key)).toBe(false);
     renameSync(`${key}.away`, key);
     expect((await fleet.connect().run(fleet.contract({ argv: ['true'] }))).exitCode).toBe(0);
+  });
+
+  it('of an executor speak for it at once: the gate sees the new one, and its labels are those that count', async () => {
+    const cert = join(fleet.pki, 'executor-host-1.pem');
+    const plain = readFileSync(cert, 'utf8');
+    const pem = (name: string): string => readFileSync(join(fleet.pki, name), 'utf8');
+    const issuer = { certificate: toCertificate(pem('ca.pem')), key: createPrivateKey(pem('ca.key')) };
+    const publicKey = createPublicKey(pem('executor-host-1.key'));
+    const placed = async (labels: Readonly<Record<string, string>>) =>
+      fleet.connect().run(fleet.contract({ argv: ['true'] }), { selector: labels });
+    // The second takes the first's label away, which the host no longer says.
+    for (const labels of [{ pool: 'near' }, { pool: 'far', os: 'linux' }, { pool: 'near' }]) {
+      const from = fleet.gate.log.length;
+      const subject = {
+        trustDomain: 'csc.local',
+        role: 'executor',
+        name: 'host-1',
+        labels,
+        hosts: [],
+      } as const;
+      const life = { now: new Date(), lifeMs: 3_600_000 };
+      writeFileSync(cert, (await certify(subject, 'tls', publicKey, issuer, life)).pem);
+      const said = labels.os === undefined ? '"pool=near"' : '"os=linux, pool=far"';
+      await fleet.gate.waitFor(new RegExp(`"labels":${said}.*"msg":"executor connected"`), from);
+      expect((await placed(labels)).exitCode).toBe(0);
+    }
+    const from = fleet.gate.log.length;
+    writeFileSync(cert, plain);
+    await fleet.gate.waitFor(/"labels":"".*"msg":"executor connected"/, from);
   });
 
   it('sign with a new key from a reload on, which the hosts have been given', async () => {

@@ -57,14 +57,14 @@ export async function runExecutor(
   configPath: string,
   options: RunExecutorOptions = {},
 ): Promise<readonly string[]> {
-  const written = readExecutorConfig(configPath);
-  checkRunAs(written);
-  if (options.checkOnly === true) checkJobUsers(written);
-  const parts = await readParts(written, configPath);
-  const config = { ...written, labels: labelsOf(written.labels, parts.tls.material.own.certificate) };
+  const config = readExecutorConfig(configPath);
+  checkRunAs(config);
+  if (options.checkOnly === true) checkJobUsers(config);
+  const parts = await readParts(config, configPath);
   if (options.checkOnly === true) {
     parts.link.close();
-    return checkExecutorConfig(configPath, config, parts);
+    const labels = labelsOf(config.labels, parts.tls.material.own.certificate);
+    return checkExecutorConfig(configPath, { ...config, labels }, parts);
   }
   prepareStateDirectory(config.stateDir);
   // Loaded here only: `csc run` has no log, and no time to lose.
@@ -76,10 +76,11 @@ export async function runExecutor(
   const { signer, renewable } = renewableSigner(config, parts, () => parts.link.renew());
   const upkeep = createUpkeep({
     renewables: [parts.tls, renewableGateKeys(config.trustedGateKeys, parts.gateKeys), renewable],
-    prepareRest: createReload(configPath, written, { ...parts, owners, log, secrets }),
+    prepareRest: createReload(configPath, config, { ...parts, owners, log, secrets }),
     log,
     everyMs: options.lookEveryMs,
   });
+  parts.tls.onReplaced(() => parts.link.redial());
   // Whoever reads it may send SIGHUP at once.
   upkeep.tell(keepServiceRecord(config.stateDir, (error) => log.warn({ error }, recordNote)));
   upkeep.start();
@@ -139,7 +140,7 @@ async function readParts(config: ExecutorConfig, configPath: string): Promise<Pa
   const { TlsSource } = await import('@csc-fleet/common/rpc');
   const { name: executorId, uri: identity } = await readIdentity(config);
   const certified = asJoined(config, configPath, executorId);
-  const tls = certified(() => new TlsSource(config.tls, (next) => checkStays(next, identity)));
+  const tls = certified(() => new TlsSource(config.tls, (next) => checkStays(next, identity, config.labels)));
   const link = createGateLink({ address: config.gateAddress, tls });
   return {
     executorId,
@@ -204,8 +205,10 @@ function asJoined({ caAddress }: ExecutorConfig, configPath: string, name: strin
 }
 
 // Journal, receipts and key are of this name.
-function checkStays({ own }: TlsMaterial, identity: string): void {
+// Throws CONFIG_INVALID where it is of somebody else, or certifies other labels than the config says.
+function checkStays({ own }: TlsMaterial, identity: string, labels: ExecutorConfig['labels']): void {
   const { uri } = identityOfCertificate(own.certificate.raw);
+  labelsOf(labels, own.certificate);
   if (uri === identity) return;
   const message = `${own.name} is of ${uri}, and this executor is ${identity}: that takes a restart`;
   throw new CscError('CONFIG_INVALID', message);

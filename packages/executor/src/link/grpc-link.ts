@@ -63,6 +63,8 @@ export interface GateLink {
   run(executor: Executor, log: Log): void;
   /** Says hello once more, on a connection that takes the place of this one; what runs does not notice. */
   renew(): void;
+  /** The same on connections that are new to TLS, of all that it has: what certificate there is now speaks for this host then. */
+  redial(): void;
   close(): void;
 }
 
@@ -163,6 +165,10 @@ export function createGateLink({ address, tls, limits = {} }: GateLinkOptions): 
       renew = keepConnected(control, executor, closing.signal, { log, tell, welcomeMs });
     },
     renew: () => renew(),
+    redial() {
+      renew();
+      for (const line of [control, bulk, files]) line.giveUp(line.client);
+    },
     close() {
       closing.abort();
       control.close();

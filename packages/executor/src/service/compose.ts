@@ -44,6 +44,7 @@ import { createExecutorTelemetry, type ExecutorTelemetry, observeExecutor } from
 import { openTerminal } from '../terminal/index.ts';
 
 import { createOutlastCheck, watchCertificates } from './certificate-ends.ts';
+import { followLabels } from './labels.ts';
 import { recover } from './recover.ts';
 import { watchRevocation } from './revoked-host.ts';
 import { readReceiptSigner, withCertificates } from './signing-key.ts';
@@ -57,6 +58,7 @@ export interface ExecutorOptions {
   readonly identity: string;
   /** Holds the journal, the output logs and, where `deps.signer` is absent, the receipt key. Made if need be. */
   readonly stateDir: string;
+  /** Where its certificate says some, `deps.tlsCertificate`, those of it count, and these must be among them. Default: none. */
   readonly labels?: Readonly<Record<string, string>>;
   /** Of the CA that renews the certificates of this host. Absent: none does. */
   readonly caAddress?: string | undefined;
@@ -163,6 +165,7 @@ export async function createExecutor(options: ExecutorOptions, deps: ExecutorDep
   };
   void prune(ports);
   const pruning = setInterval(() => void lookAfter(), pruneMs).unref();
+  const labels = labelsFor(options, deps);
   const executor = new LinkedExecutor({
     introduction: {
       executorId,
@@ -171,7 +174,9 @@ export async function createExecutor(options: ExecutorOptions, deps: ExecutorDep
       policies: { all: () => deps.owners.current().policies.all() },
       executionMode: site.workplace.mode,
       sandbox: describeSandbox(options, deps.facts),
-      labels: options.labels ?? {},
+      get labels() {
+        return labels();
+      },
       slots: options.slots ?? 1,
     },
     execute: (offer, run, link) => execute(offer, run, ports, telemetry?.counting(link) ?? link),
@@ -217,6 +222,14 @@ export async function createExecutor(options: ExecutorOptions, deps: ExecutorDep
 }
 
 // Loaded where there is a gate to ask, which `csc run` has in its own process.
+// Those of a certificate that is replaced count from then on, for what its owners bound by them, too.
+function labelsFor(
+  { labels = {} }: ExecutorOptions,
+  { tlsCertificate }: ExecutorDeps,
+): () => Readonly<Record<string, string>> {
+  return tlsCertificate === undefined ? () => labels : followLabels(labels, tlsCertificate);
+}
+
 async function watchLog(
   { stateDir }: ExecutorOptions,
   { prove: ask, owners }: ExecutorDeps,
@@ -264,6 +277,7 @@ async function choosePorts(
   reserve.refill();
   const signer = chooseSigner(options, deps.signer);
   const submissions = { ...defaultSubmissionRules, ...options.submissions };
+  const labels = labelsFor(options, deps);
   const needsEpoch = submissions.required && submissions.enforce === 'enforce';
   return {
     trust: {
@@ -278,7 +292,9 @@ async function choosePorts(
     self: {
       identity: options.identity,
       trustDomain: parseIdentity(options.identity)?.trustDomain ?? '',
-      labels: options.labels ?? {},
+      get labels() {
+        return labels();
+      },
     },
     rules: {
       owners: deps.owners,

@@ -16,3 +16,13 @@ export function labelsOf(configured: Labels, certificate: X509Certificate): Labe
   const message = `labels: ${other} is not certified for this host as it stands there: leave it out, or join with a token that gives it (csc ca token --again --labels …)`;
   throw new CscError('CONFIG_INVALID', message);
 }
+
+/** What `labelsOf` says now, of a certificate that may be replaced; worked out once for each. */
+export function followLabels(configured: Labels, certificate: () => X509Certificate): () => Labels {
+  let known: { readonly of: X509Certificate; readonly labels: Labels } | undefined;
+  return () => {
+    const of = certificate();
+    if (known?.of !== of) known = { of, labels: labelsOf(configured, of) };
+    return known.labels;
+  };
+}
