@@ -52,6 +52,7 @@ describe('a gate whose data_dir, or whose database, is moved away while it runs'
         expect(warnings).toContainEqual(expect.stringMatching(/moved or deleted/));
       });
       await expect.poll(() => submit().catch(({ code }) => code)).toBeUndefined();
+      await expect.poll(async () => (await fleet.connect().status()).warnings).toEqual([]);
       await fleet.gate.stop('SIGKILL');
       await fleet.startGate();
       for (const id of acknowledged)

@@ -10,6 +10,7 @@ export class TileFiles {
   /** Partial tiles that are still there, by their paths, the oldest first. */
   readonly #partial = new Set<string>();
 
+  /** @param directory is made with the first file, in one that must be there */
   constructor(directory: string) {
     this.#directory = directory;
   }
@@ -70,7 +71,7 @@ export class TileFiles {
     const directory = dirname(whole);
     directories.add(directory);
     // A new directory is a new name in the one above it.
-    for (const made of await makeDirectoryBelow(this.#directory, directory, 0o755))
+    for (const made of await makeDirectoryBelow(dirname(this.#directory), directory, 0o755))
       directories.add(dirname(made));
     const file = await open(`${whole}.new`, 'w', 0o644);
     try {
