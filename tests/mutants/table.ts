@@ -1526,6 +1526,14 @@ const host: readonly Mutant[] = [
     red: 'is of one identity alone',
   },
   {
+    name: 'pushes-of-a-server-are-taken',
+    file: `${common}/rpc/channel-credentials.ts`,
+    before: 'refusePush(secured);',
+    after: '',
+    tests: [`${common}/rpc/refuse-push.test.ts`],
+    red: 'is refused, stream by stream',
+  },
+  {
     name: 'messages-of-any-number-of-fields',
     file: `${common}/rpc/few-fields.ts`,
     before: 'if (bytes.length <= count) return decode(bytes);',

@@ -13,6 +13,7 @@ import { CallCredentials, ChannelCredentials, Metadata } from '@grpc/grpc-js';
 import { CscError } from '../errors/index.ts';
 import type { Role } from '../identity/index.ts';
 import { identityOfCertificate, uriNames } from '../identity/index.ts';
+import { refusePush } from './refuse-push.ts';
 import { minTlsVersion, type TlsFiles, TlsSource } from './tls-files.ts';
 
 /**
@@ -135,6 +136,7 @@ class MutualTlsChannelCredentials extends ChannelCredentials {
       connect: async (socket) => {
         takeUpChanges(this.#rules.source);
         const secured = await this.#handshake(socket, host);
+        refusePush(secured);
         if (this.#rules.bearer !== undefined)
           trustDomain = identityOfCertificate(secured.getPeerCertificate().raw).trustDomain;
         return { socket: secured, secure: true };
