@@ -1526,6 +1526,14 @@ const host: readonly Mutant[] = [
     red: 'is of one identity alone',
   },
   {
+    name: 'output-of-any-number-of-streams',
+    file: `${client}/stream/progress.ts`,
+    before: 'if (streams.size > mostStreams || length > mostIdLength)',
+    after: 'if (length < 0)',
+    tests: hostileGate,
+    red: 'cannot fill a client with what it keeps',
+  },
+  {
     name: 'pushes-of-a-server-are-taken',
     file: `${common}/rpc/channel-credentials.ts`,
     before: 'refusePush(secured);',

@@ -303,6 +303,36 @@ describe('a hostile gate', () => {
     },
   );
 
+  it.each([
+    ['of one command more than a contract has', 81, 'c'],
+    ['of commands with ids longer than a contract', 5, 'c'.repeat(1_048_576)],
+  ])('cannot fill a client with what it keeps of each stream: output %s', async (_, count, name) => {
+    const end = (index: number) => ({
+      item: {
+        $case: 'end' as const,
+        value: {
+          commandId: `${name}${index}`,
+          stream: OutputStream.STDOUT,
+          length: 0,
+          sha256: '',
+          truncated: false,
+        },
+      },
+    });
+    const gate = await hostile({ shown: Array.from({ length: count }, (__, index) => end(index)) });
+    const told = {
+      code: 'RECEIPT_INVALID',
+      message: expect.stringContaining('more commands than a contract'),
+    };
+    await expect(run(gate)).rejects.toMatchObject(told);
+    const client = connect(gate.connectOptions);
+    onTestFinished(() => client.close());
+    const read = async (): Promise<void> => {
+      for await (const __ of client.readOutput('exec-1'));
+    };
+    await expect(read()).rejects.toMatchObject(told);
+  });
+
   it('is told which output nobody vouches for, where the host was cut off', async () => {
     const chunk = (offset: number, text: string) => ({
       item: {

@@ -1,3 +1,5 @@
+import { artifactBytes } from '@csc-fleet/common/encoding';
+import { CscError } from '@csc-fleet/common/errors';
 import type { StreamPosition } from '@csc-fleet/common/messages';
 import { streamKey } from '@csc-fleet/common/output-log';
 import type { ExecutionEvent, OutputItem } from './items.ts';
@@ -9,15 +11,31 @@ export interface Progress {
   positions(): StreamPosition[];
   /** False for an event that has been seen. */
   accepts(event: ExecutionEvent): boolean;
-  /** What of the item has not been seen; undefined where all of it has. */
+  /** What of the item has not been seen; undefined where all of it has. Throws RECEIPT_INVALID for what no execution can have. */
   unseen(item: OutputItem): OutputItem | undefined;
 }
+
+// Of 20 commands, four each. Something is kept of each, and a gate must not choose of how many.
+const mostStreams = 80;
+// Their ids are in one contract.
+const mostIdLength = 4 * artifactBytes.contract;
 
 /** @param from where to begin in each stream; a stream that is not named begins at `offset` */
 export function createProgress(fromSequence = 1, from: readonly StreamPosition[] = [], offset = 0): Progress {
   let next = Math.max(1, fromSequence);
   const offsets = new Map(from.map((position) => [streamKey(position), position]));
+  const streams = new Map<string, number>();
   const ended = new Set<string>();
+  const meet = (key: string, { commandId }: Pick<OutputItem, 'commandId'>): void => {
+    if (streams.has(key)) return;
+    streams.set(key, commandId.length);
+    const length = [...streams.values()].reduce((sum, it) => sum + it, 0);
+    if (streams.size > mostStreams || length > mostIdLength)
+      throw new CscError(
+        'RECEIPT_INVALID',
+        'the gate shows output of more commands than a contract can have: no receipt vouches for that, and none is waited for',
+      );
+  };
   return {
     nextSequence: () => next,
     positions: () => [...offsets.values()],
@@ -28,6 +46,7 @@ export function createProgress(fromSequence = 1, from: readonly StreamPosition[]
     },
     unseen: (item) => {
       const key = streamKey(item);
+      meet(key, item);
       if (item.type === 'end') return ended.size < ended.add(key).size ? item : undefined;
       const seen = offsets.get(key)?.offset ?? offset;
       const end = item.offset + item.data.length;
