@@ -107,8 +107,8 @@ async function grow(fleet: Fleet, count: number): Promise<void> {
 }
 
 /**
- * Resolves once the log of receipts has so many: a gate takes them in as they come, and works on all that it has not yet had beside
- * whatever it is asked.
+ * Resolves once the log of receipts has so many: a gate takes them in as they come, and works on all that it has not
+ * yet had beside whatever it is asked.
  */
 async function logged(fleet: Fleet, count: number): Promise<void> {
   const checkpoint = join(fleet.directory, 'gate', 'log', 'tree', 'checkpoint');

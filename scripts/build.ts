@@ -40,8 +40,9 @@ const commandsApart: Plugin = {
   },
 };
 
-// What the quickest commands load on occasion alone is beside them: in the same file it would be read each time, and everything that
-// it shares with the rest be wrapped in functions. It has its own copy of that, classes included: what it throws is not theirs.
+// What the quickest commands load on occasion alone is beside them: in the same file it would be read each time, and
+// everything that it shares with the rest be wrapped in functions. It has its own copy of that, classes included: what
+// it throws is not theirs.
 const quickest = ['check', 'run'];
 const occasional = new Map<string, string>();
 const occasionsApart: Plugin = {

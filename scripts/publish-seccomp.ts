@@ -1,5 +1,5 @@
-// Writes the system call filters of sandboxes and of the egress proxy, as programs, so that nothing assembles them at its start. With
-// --check, writes nothing and fails where they differ.
+// Writes the system call filters of sandboxes and of the egress proxy, as programs, so that nothing assembles them at
+// its start. With --check, writes nothing and fails where they differ.
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { assembleProfile } from '../packages/sandbox/src/seccomp/assemble.ts';

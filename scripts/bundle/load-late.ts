@@ -18,9 +18,9 @@ const isLate =
 const isCopied = /(?<== ?)[\w$]+\((require\("node:\w+"\)), ?1\)/g;
 
 /**
- * Node's own modules take 1 to 10 ms each, and what is asked of a command is mostly answered without half of them: the bundles of a
- * folder load them by the first use of something in them, and copy none. Not `services`, which use them all, and often. Throws where no bundle has
- * any.
+ * Node's own modules take 1 to 10 ms each, and what is asked of a command is mostly answered without half of them: the
+ * bundles of a folder load them by the first use of something in them, and copy none. Not `services`, which use them
+ * all, and often. Throws where no bundle has any.
  */
 export function loadLate(folder: string, services: readonly string[]): void {
   let rewritten = 0;

@@ -1,8 +1,8 @@
 import { readFileSync } from 'node:fs';
 import type { Plugin } from 'esbuild';
 
-// What is bundled otherwise than it is written. Each saves a start of csc some milliseconds (docs/performance.md), and is written for
-// texts that may change: those of libraries with the next version, ours by anybody.
+// What is bundled otherwise than it is written. Each saves a start of csc some milliseconds (docs/performance.md), and
+// is written for texts that may change: those of libraries with the next version, ours by anybody.
 
 const unmet = new Set<string>();
 
@@ -41,8 +41,8 @@ const describe =
   /( {4}meta\(\.\.\.args\) \{\n)[^}]*core\.globalRegistry\.add\(cl, args\[0\]\);\n {8}return cl;\n {4}\},\n/;
 
 /**
- * What schemas are described with, JSON Schema alone is made from: csc schema, which is bundled without this. Each description is a
- * copy of its schema, of which there are hundreds, and anything that starts makes them all.
+ * What schemas are described with, JSON Schema alone is made from: csc schema, which is bundled without this. Each
+ * description is a copy of its schema, of which there are hundreds, and anything that starts makes them all.
  */
 export const withoutDescriptions = rewrite(
   'without descriptions',
@@ -54,8 +54,9 @@ export const withoutDescriptions = rewrite(
 const madeByCall = /^((?:export )?const \w+ =\s+)(\w+(?:\s*\.\w+)*\((?:.*\n(?=[\s)}\]]))*.*\));$/gm;
 
 /**
- * A schema that nothing in a bundle asks for is not made: a third of those that a run would make are of files of a fleet. Making one
- * does nothing else, which a bundler cannot know of a call; so whatever a file that imports zod makes by a call counts as one.
+ * A schema that nothing in a bundle asks for is not made: a third of those that a run would make are of files of a
+ * fleet. Making one does nothing else, which a bundler cannot know of a call; so whatever a file that imports zod makes
+ * by a call counts as one.
  */
 export const withoutUnasked = rewrite('without unasked schemas', /packages\/\w+\/src\/.*\.ts$/, (text) =>
   /^import .*'zod';$/m.test(text) ? text.replace(madeByCall, '$1/* @__PURE__ */ (() => $2)();') : text,
@@ -68,8 +69,8 @@ const inPlaceOfX509 = rewrite(
 );
 
 /**
- * What verifying loads of X.509 where a CA has name constraints, and at once: beside all bundles. In one file, as a library of another
- * copy does not know its types.
+ * What verifying loads of X.509 where a CA has name constraints, and at once: beside all bundles. In one file, as a
+ * library of another copy does not know its types.
  */
 export const x509Apart: Plugin = {
   name: inPlaceOfX509.name,
@@ -80,8 +81,8 @@ export const x509Apart: Plugin = {
 };
 
 /**
- * The program in the bundle of a command that is started more often than any other: a start reads one file instead of two, and makes
- * once what both have of ours. The bundle then exports `main` too.
+ * The program in the bundle of a command that is started more often than any other: a start reads one file instead of
+ * two, and makes once what both have of ours. The bundle then exports `main` too.
  * @param command its file's name, without `.ts`
  */
 export function withProgram(command: string): Plugin[] {

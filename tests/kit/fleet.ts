@@ -29,7 +29,10 @@ export interface FleetOptions {
   readonly bindings?: object;
   /** Members of the policy that differ. */
   readonly policy?: Record<string, unknown>;
-  /** Called before anything starts, with the scratch directory, from which configs name their files; more policies go below `policies`. */
+  /**
+   * Called before anything starts, with the scratch directory, from which configs name their files; more policies go
+   * below `policies`.
+   */
   readonly prepare?: (directory: string) => void | Promise<void>;
 }
 

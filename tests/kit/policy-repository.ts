@@ -71,7 +71,8 @@ export class TestRepository {
 }
 
 /**
- * Publishes a file as owners who have a later release sign it, which this release does not read, and so would not sign. Gives the version.
+ * Publishes a file as owners who have a later release sign it, which this release does not read, and so would not sign.
+ * Gives the version.
  * @param directory of the owners, with something published
  */
 export function publishUnread(

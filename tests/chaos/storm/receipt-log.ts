@@ -53,8 +53,8 @@ interface Entry {
 }
 
 /**
- * Holds the log against what hosts have, and against what was met of it, by RFC 6962 and nothing of the fleet's own. Waits until it
- * has all of it, for `withinSec` at most.
+ * Holds the log against what hosts have, and against what was met of it, by RFC 6962 and nothing of the fleet's own.
+ * Waits until it has all of it, for `withinSec` at most.
  * @param receipts SHA-256 of each receipt that a host has, with what it is called
  */
 export async function auditLog(

@@ -1,6 +1,6 @@
-// `csc executor --config FILE`, but for what becomes of the first redemption or receipt that it has committed and that is not on
-// disk. Arguments: of what (`redeem`, `finish`), its config file. A redemption is refused by the disk; with a receipt the process is
-// killed.
+// `csc executor --config FILE`, but for what becomes of the first redemption or receipt that it has committed and that
+// is not on disk. Arguments: of what (`redeem`, `finish`), its config file. A redemption is refused by the disk; with a
+// receipt the process is killed.
 import { WriteAheadLog } from '@csc-fleet/common/database';
 import { runExecutor } from '@csc-fleet/executor/main';
 import { operations } from '../../../packages/executor/src/journal/operations.ts';

@@ -15,7 +15,8 @@ beforeEach(() => {
 afterEach(() => rmSync(directory, { recursive: true }));
 
 it('is answered by what began after it, not by a reload that was under way, nor by files that were taken up meanwhile', async () => {
-  // At SIGHUP it tells what came of a reload from before, then of files that have changed, and then of the one that was asked for.
+  // At SIGHUP it tells what came of a reload from before, then of files that have changed, and then of the one that was
+  // asked for.
   const program = `
     const { keepServiceRecord } = await import(${JSON.stringify(service)});
     const said = keepServiceRecord(${JSON.stringify(directory)}, console.error);

@@ -59,7 +59,10 @@ export function defineResolve(command: Command): void {
   act<[string, ResolveOptions]>(resolve, resolveExecution);
 }
 
-/** Asks, signs, and hands in. Resolves to 0, and to 1 where nobody agreed. Throws NOT_PERMITTED, EXECUTION_UNKNOWN, RESOLUTION_INVALID. */
+/**
+ * Asks, signs, and hands in. Resolves to 0, and to 1 where nobody agreed. Throws NOT_PERMITTED, EXECUTION_UNKNOWN,
+ * RESOLUTION_INVALID.
+ */
 async function resolveExecution(executionId: string, options: ResolveOptions): Promise<number> {
   // Loaded here only: what else the owners sign needs no gRPC.
   const { connectGate } = await import('../connect/connect-gate.ts');

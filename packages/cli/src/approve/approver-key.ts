@@ -29,9 +29,9 @@ export interface ApproverKeyChoice {
 const maxKeyFileBytes = 16 * 1024;
 
 /**
- * The key that `--approver-key` names: the file of a private key (csc keygen's, or OpenSSH's, of a security key too), of a public one
- * whose private half the SSH agent holds, or `agent:FINGERPRINT`; `agent` is its only key that can sign approvals. Rejects with
- * CONFIG_INVALID, KEY_INVALID, FILE_UNREADABLE.
+ * The key that `--approver-key` names: the file of a private key (csc keygen's, or OpenSSH's, of a security key too),
+ * of a public one whose private half the SSH agent holds, or `agent:FINGERPRINT`; `agent` is its only key that can sign
+ * approvals. Rejects with CONFIG_INVALID, KEY_INVALID, FILE_UNREADABLE.
  */
 export async function openApproverKey(named: string, ports: SshPorts = {}): Promise<ApproverKeyChoice> {
   if (named === 'agent' || named.startsWith('agent:'))

@@ -26,7 +26,10 @@ export interface ApprovalRequest {
   readonly submission?: Submission;
   /** Who asks. */
   readonly principal: string;
-  /** `signed`: by a key that the owners name. `unverified`: it is not known here whose the key is. `gate`: nobody has signed it. */
+  /**
+   * `signed`: by a key that the owners name. `unverified`: it is not known here whose the key is. `gate`: nobody has
+   * signed it.
+   */
   readonly principalBy: 'signed' | 'unverified' | 'gate';
   /** The profile by which it is evaluated here; its hash is what is signed. */
   readonly policy: PolicyDocument;

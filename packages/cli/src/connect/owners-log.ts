@@ -5,8 +5,8 @@ import { makeTemporaryDirectory, readBoundedFile } from '@csc-fleet/common/files
 import { type DemandedLog, type GateOptions, resolveLog } from './gate-options.ts';
 
 /**
- * The log that is demanded of evidence: as the options say, or the owners (`--log-of`). Undefined: none. Throws as `resolveLog` and
- * `readOwnersLog` do.
+ * The log that is demanded of evidence: as the options say, or the owners (`--log-of`). Undefined: none. Throws as
+ * `resolveLog` and `readOwnersLog` do.
  */
 export async function findDemandedLog(options: Partial<GateOptions>): Promise<DemandedLog | undefined> {
   const { logOf, ownersRoot } = options;

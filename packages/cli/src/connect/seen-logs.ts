@@ -92,8 +92,8 @@ function heldOf(seen: Readonly<Record<string, SeenLog>>): Forgettable {
 }
 
 /**
- * Forgets that proofs of these executions' receipts are owed, and of logs that were found false all that was met of them, and keeps
- * a note of it where evidence is kept.
+ * Forgets that proofs are owed for the receipts of these executions, and all that was met of logs that were found
+ * false. A note of it is kept beside the evidence.
  * @param named executions, by the beginning of an id that no other has, or logs by their whole names
  * @returns where that note is. Rejects with CONFIG_INVALID where one is not held against anybody, and as exclusively does.
  */

@@ -87,7 +87,10 @@ export interface ChosenSubmitter {
   readonly identified?: TokenMember | undefined;
 }
 
-/** Whoever submits as the command line says; the key file of --oidc-key is made where there is none. Rejects as identify and chooseSubmitter. */
+/**
+ * The submitter that the command line names; the key file of --oidc-key is made where there is none. Rejects as
+ * identify and chooseSubmitter.
+ */
 export async function chooseIdentity(options: SubmitterOptions): Promise<ChosenSubmitter> {
   if (options.oidc !== undefined && options.oidcKey !== undefined) makeKeyFile(options.oidcKey);
   const identity = await identify(options);

@@ -37,7 +37,10 @@ export async function tracedBy<T>(
   }
 }
 
-/** As OpenTelemetry's specification of exporters has it; undefined: nobody asks for traces, or for some that csc does not send. */
+/**
+ * As OpenTelemetry's specification of exporters has it; undefined: nobody asks for traces, or for some that csc does
+ * not send.
+ */
 function endpointOf(env: Environment): string | undefined {
   const { OTEL_SDK_DISABLED: disabled, OTEL_TRACES_EXPORTER: exporter = 'otlp' } = env;
   const protocol = env['OTEL_EXPORTER_OTLP_TRACES_PROTOCOL'] || env['OTEL_EXPORTER_OTLP_PROTOCOL'];

@@ -7,9 +7,10 @@ import { pageStyle } from './page-style.ts';
 const pageBytes = 128 * 1024 * 1024;
 
 /**
- * A page that verifies a bundle by itself, offline: the files are in it as base64, in which nothing of a page can hide; its
- * program and its style are the only ones that its policy lets run, and it can ask nobody for anything. In pieces: no string
- * of Node, nor of a browser, holds a large one. Where the bundle is larger than `maxBytes`, the page says that it verifies nothing.
+ * A page that verifies a bundle by itself, offline: the files are in it as base64, in which nothing of a page can hide;
+ * its program and its style are the only ones that its policy lets run, and it can ask nobody for anything. In pieces:
+ * no string of Node, nor of a browser, holds a large one. Where the bundle is larger than `maxBytes`, the page says
+ * that it verifies nothing.
  */
 export function* toPage(files: ReadonlyMap<string, Uint8Array>, maxBytes = pageBytes): Generator<string> {
   const policy = [

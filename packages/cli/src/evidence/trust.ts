@@ -104,7 +104,10 @@ export function readGivenTrust(files: TrustFiles): RingFor {
   return ringBy(readTrustFiles(files));
 }
 
-/** Whose a key is, a receipt's certificates say where it brings some and there is a CA; else the keys do. What these say is revoked is. */
+/**
+ * Whose a key is: by the receipt's certificates, where it brings some and there is a CA, and else by the keys. A key
+ * that these say is revoked is revoked either way.
+ */
 export function ringBy({ ca, keys }: Trust): RingFor {
   const pinned = createKeyRing(keys);
   return (texts) => {

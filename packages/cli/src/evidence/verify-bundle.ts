@@ -72,8 +72,9 @@ interface PageReport {
 }
 
 /**
- * The page is in no manifest, as it has that in it; what this csc would make of the files, byte by byte, is known. Another version makes
- * another, and of files that were changed it tells as they were: only where nothing else explains it, it is a fault.
+ * The manifest cannot list the page, which holds the manifest; so the page is compared, byte by byte, with the one that
+ * this csc makes of the files. A page of another version differs, and so does one of files that were changed: it is a
+ * fault only where nothing else explains the difference.
  */
 function judgePage(
   files: BundleFiles,

@@ -29,8 +29,10 @@ export type LogFiles = (path: string) => Promise<Uint8Array | undefined>;
 /** What is wrong with a log, or between it and the chains of hosts. */
 export interface LogFault extends EvidenceFault {
   /**
-   * `fork`: it is another log than before, or shorter, or not what its checkpoint says. `missing`: a receipt of a chain is not in
-   * it. `ahead`: nor is one that is dated ahead of now, so that its time does not say whether it is to come. `foreign`: it has one that the chain has not. `twice`: a receipt is there twice. `order`: its entries are not in order.
+   * `fork`: it is another log than before, or shorter, or not what its checkpoint says. `missing`: a receipt of a chain
+   * is not in it. `ahead`: nor is one that is dated ahead of now, so that its time does not say whether it is to come.
+   * `foreign`: it has one that the chain has not. `twice`: a receipt is there twice. `order`: its entries are not in
+   * order.
    */
   readonly kind: 'fork' | 'missing' | 'ahead' | 'foreign' | 'twice' | 'order';
 }

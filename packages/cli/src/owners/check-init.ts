@@ -12,7 +12,10 @@ export interface LocalInit {
   readonly bindings: string;
   /** The names of the profiles that a submitter may use where there are no bindings. */
   readonly profiles: readonly string[];
-  /** Who is to submit: with a key that stands in for the one that is yet to be made, or that is there. Absent: nobody is added. */
+  /**
+   * Who is to submit: with a key that stands in for the one that is yet to be made, or that is there. Absent: nobody is
+   * added.
+   */
   readonly submitter?: SubmitterEntry;
 }
 

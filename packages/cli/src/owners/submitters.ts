@@ -38,8 +38,9 @@ export function bindingsWith(file: string, entry: SubmitterEntry): Buffer {
 }
 
 /**
- * Puts a submitter into a file of bindings, in the place of it. Gives false where it is there already. Throws POLICY_INVALID for what
- * are no bindings, and CONFIG_INVALID for v0.1 and for what somebody has to do by hand (`whyByHand`).
+ * Puts a submitter into a file of bindings, in the place of it. Gives false where it is there already. Throws
+ * POLICY_INVALID for what are no bindings, and CONFIG_INVALID for v0.1 and for what somebody has to do by hand
+ * (`whyByHand`).
  */
 export function addSubmitterTo(file: string, entry: SubmitterEntry): boolean {
   const { bytes } = readBoundedFile(file, { maxBytes: artifactBytes.policy });
@@ -50,9 +51,9 @@ export function addSubmitterTo(file: string, entry: SubmitterEntry): boolean {
 }
 
 /**
- * Why somebody has to put the entry there by hand: the principal has other keys, or the layout of the file is not known here. Undefined
- * where nobody has to. Its words end as of an entry that is printed (`describeSubmitter`): a text for people is shown without what
- * may be a key. Throws as `addSubmitterTo` otherwise.
+ * Why somebody has to put the entry there by hand: the principal has other keys, or the layout of the file is not known
+ * here. Undefined where nobody has to. Its words end as of an entry that is printed (`describeSubmitter`): a text for
+ * people is shown without what may be a key. Throws as `addSubmitterTo` otherwise.
  */
 export function whyByHand(file: string, entry: SubmitterEntry): string | undefined {
   const { bytes } = readBoundedFile(file, { maxBytes: artifactBytes.policy });

@@ -2,8 +2,8 @@ import { orThrow } from '@csc-fleet/common/errors';
 import { parseIssuers, strangeClaims } from '@csc-fleet/common/owners';
 
 /**
- * What of issuers.yaml is most likely mistyped, each for people: a rule that asks for such a claim lets nobody in, and says nothing.
- * Throws POLICY_INVALID.
+ * Claims in issuers.yaml that are most likely mistyped, a sentence each, for people: a rule that asks for one lets
+ * nobody in, and says nothing of it. Throws POLICY_INVALID.
  */
 export function describeStrangeClaims(
   issuersYaml: Uint8Array,

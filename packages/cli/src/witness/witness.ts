@@ -46,9 +46,9 @@ export interface WitnessPorts {
 const plain = 'text/plain; charset=utf-8';
 
 /**
- * A witness (C2SP tlog-witness): cosigns each checkpoint that only adds to the one before, and no other. What it has cosigned
- * last is on the disk before its cosignature leaves, and all of it is done in one turn and by one process at a time, so that of two
- * requests for one log the second one sees the first, wherever it comes in.
+ * A witness (C2SP tlog-witness): cosigns each checkpoint that only adds to the one before, and no other. What it has
+ * cosigned last is on the disk before its cosignature leaves, and all of it is done in one turn and by one process at a
+ * time, so that of two requests for one log the second one sees the first, wherever it comes in.
  */
 export class Witness {
   readonly #ports: WitnessPorts;

@@ -37,8 +37,9 @@ export interface SubmitOptions {
   /** Milliseconds that it may wait for an executor. Absent: the gate's own limit. */
   readonly queueTimeoutMs?: number | undefined;
   /**
-   * Milliseconds within which it must have started, people's agreement and queue included; 24 hours at most, and no longer than
-   * the gate lets a decision wait. Needs a submitter. Absent: `queueTimeoutMs`, or an hour, and five minutes; with `waitForApproval`, 24 hours.
+   * Milliseconds within which it must have started, people's agreement and queue included; 24 hours at most, and no
+   * longer than the gate lets a decision wait. Needs a submitter. Absent: `queueTimeoutMs`, or an hour, and five
+   * minutes; with `waitForApproval`, 24 hours.
    */
   readonly startWithinMs?: number | undefined;
   /** The most that it is to use up; policy and host can only say less. Needs a submitter. Absent: what they say. */
@@ -48,8 +49,8 @@ export interface SubmitOptions {
   /** Its executor attests the receipt, for `csc receipts export`. Needs a submitter. Absent: as its host says. */
   readonly attest?: boolean | undefined;
   /**
-   * Its host seals what it prints to this key, 32 bytes of X25519, so that nobody between can read it; `sealKeys` of the client opens
-   * it. Needs a submitter, a receipt of v0.2 and no terminal. Absent: it is not sealed.
+   * Its host seals what it prints to this key, 32 bytes of X25519, so that nobody between can read it; `sealKeys` of
+   * the client opens it. Needs a submitter, a receipt of v0.2 and no terminal. Absent: it is not sealed.
    */
   readonly sealTo?: Uint8Array | undefined;
   /** Run it on a terminal, where policy and host grant one. Absent: it has none. */
@@ -135,8 +136,8 @@ export function withKey(
 }
 
 /**
- * The JSON text of an artifact, as it was given where it was given as text; of an object with its members in order, which gate and
- * host then need not put in order.
+ * The JSON text of an artifact, as it was given where it was given as text; of an object with its members in order,
+ * which gate and host then need not put in order.
  */
 export function toJsonBytes(artifact: object | string | Uint8Array): Buffer {
   if (artifact instanceof Uint8Array) return toBuffer(artifact);

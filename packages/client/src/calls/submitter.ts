@@ -170,8 +170,8 @@ function toNonce(key: string | undefined): string {
 }
 
 /**
- * Until when what was handed in can be agreed to, and be started: the earlier of when the decision and the submission end. Undefined:
- * the gate has not said.
+ * Until when what was handed in can be agreed to, and be started: the earlier of when the decision and the submission
+ * end. Undefined: the gate has not said.
  */
 export function waitsUntil(
   decision: Pick<Decision, 'expiresAt'> | undefined,

@@ -53,8 +53,8 @@ export interface Proving {
 export const proofWithinMs = 3_000;
 
 /**
- * One Watch call. Throws a transient GATE_UNREACHABLE where it ends before `finished`; what comes beside a receipt is no reason to
- * wait for long, nor to fail.
+ * One Watch call. Throws a transient GATE_UNREACHABLE where it ends before `finished`; what comes beside a receipt is
+ * no reason to wait for long, nor to fail.
  */
 export async function* watchOnce(
   connection: Connection,

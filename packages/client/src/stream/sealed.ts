@@ -39,8 +39,8 @@ export class OutputOpener {
   }
 
   /**
-   * What of it can be shown, perhaps nothing yet; offsets of what was sealed count what was in it. Rejects with SEAL_INVALID, and with KEY_UNKNOWN where
-   * the key is not here.
+   * What can be shown once this item is there, perhaps nothing yet: opened, its offsets those of the opened stream.
+   * Rejects with SEAL_INVALID, and with KEY_UNKNOWN where the key is not here.
    */
   async open(executionId: string, item: OutputItem): Promise<readonly OutputItem[]> {
     if (this.#reading.keys === undefined) return [item];

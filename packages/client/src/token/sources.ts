@@ -66,7 +66,10 @@ export function buildkiteTokens(program = 'buildkite-agent'): TokenSource {
     });
 }
 
-/** One token that is there already, for whatever audience: in an environment variable, as GitLab puts it there. Throws CONFIG_INVALID. */
+/**
+ * One token that is there already, for whatever audience: in an environment variable, as GitLab puts it there. Throws
+ * CONFIG_INVALID.
+ */
 export function tokenInVariable(name: string, env: NodeJS.ProcessEnv = process.env): TokenSource {
   const text = checkText(env[name] ?? '', `the variable ${name}`);
   return async () => text;

@@ -61,9 +61,9 @@ export interface LogCheck {
   /** What the call that brings a receipt is to be asked for. Undefined: nothing is due. */
   wanted(): Promise<ProofWanted | undefined>;
   /**
-   * Has it proven that this receipt, and those that are still owed a proof, are in the log, and that the log only adds to what was
-   * met of it: by what was brought with the receipt, or else by a call of its own. Throws LOG_INVALID where that is false, and
-   * keeps the evidence; LOG_MISSING where it cannot be known.
+   * Has it proven that this receipt, and those that are still owed a proof, are in the log, and that the log only adds
+   * to what was met of it: by what was brought with the receipt, or else by a call of its own. Throws LOG_INVALID where
+   * that is false, and keeps the evidence; LOG_MISSING where it cannot be known.
    */
   check(
     connection: Connection,
@@ -121,8 +121,8 @@ function withEnd(error: unknown, { executionId, receiptJson }: ReceiptInLog): un
 }
 
 /**
- * Before anything is asked, so that what the gate does not answer it is asked again: what was met, with this receipt among what is
- * owed, and whether it is time to ask.
+ * Notes that a proof is owed for this receipt, before anything is asked, so that a gate that does not answer is asked
+ * again. Gives what was met, with that, and whether it is time to ask.
  */
 function remember(
   ports: LogPorts,

@@ -63,9 +63,10 @@ export const logPath = (path: string): string => `${places.log}${path}`;
 const mostFaults = 1000;
 
 /**
- * Holds receipts against the end of a log that is in the bundle: all its entries from some multiple of 256 on, and the tiles of what is
- * before. That they are of its checkpoint is proven by the root, which nothing else has. Undefined where there is no log; whatever
- * does not hold is a fault. An entry whose receipt is not here is one: taken out, at an end of a chain, too.
+ * Holds receipts against the part of a log that is in the bundle: its entries from some multiple of 256 on, and the
+ * tiles of those before. The checkpoint's root proves that they are of that log. Undefined where there is no log.
+ * Whatever does not hold is a fault, and so is an entry whose receipt is not here: it was taken out, be it at the end
+ * of a chain.
  * @param trust whose log it must be. Absent: nobody's signature is asked for
  */
 export async function checkLog(

@@ -20,8 +20,8 @@ export const places = {
 } as const;
 
 /**
- * The files of a name at the top of the repository in a bundle, as it is published: by name, and with the hash before it of each version
- * that is kept. A profile may be called the same.
+ * The files of this name at the top of a bundle's policy repository: the published one, by its name, and each version
+ * that is kept, with its hash before the name. Not those of a profile that is called the same.
  */
 export function findOwnersFiles(
   files: ReadonlyMap<string, Uint8Array>,

@@ -124,7 +124,8 @@ export function checkOwners(
 const whyNone =
   'no version of the owners’ files in repository/ verifies by the owners’ root: csc audit bundle puts them in with --policy-repository, the published folder';
 
-// Of what was refused before anything could run, the policy is what its gate named. A run whose last command was refused has others.
+// What was refused before anything could run names the policy that its gate named. A run whose last command was refused
+// ran others before.
 function hasRun({ commands }: ReceiptV02): boolean {
   return commands.length > 0;
 }

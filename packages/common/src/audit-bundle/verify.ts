@@ -99,8 +99,8 @@ export interface BundleChecks {
 }
 
 /**
- * Verifies everything in a bundle: hashes, signatures, whose the keys are, and that each chain is whole from its first to its last
- * receipt in it. Never rejects for what is in a bundle: whatever does not hold is a fault.
+ * Verifies everything in a bundle: hashes, signatures, whose the keys are, and that each chain is whole from its first
+ * to its last receipt in it. Never rejects for what is in a bundle: whatever does not hold is a fault.
  */
 export async function verifyBundle(
   files: BundleFiles,
@@ -123,7 +123,8 @@ export async function verifyBundle(
     await pause({ what: 'receipts', done, of: files.size });
   }
   const chains = walkChains(entries);
-  // One by one: a call takes no more arguments than the stack has room for, and whoever made the bundle chooses how many there are.
+  // One by one: a call takes no more arguments than the stack has room for, and whoever made the bundle chooses how
+  // many there are.
   for (const fault of chains.flatMap((it) => it.faults)) faults.push(fault);
   const mixed = trustDomains === undefined ? judgeTrustDomains(chains) : undefined;
   if (mixed !== undefined) faults.push(mixed);

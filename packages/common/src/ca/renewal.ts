@@ -115,8 +115,8 @@ export function startRenewal(options: RenewalOptions): Renewal {
 }
 
 /**
- * Tries whether certificates can be replaced where they are, and leaves nothing behind: who finds out as they are renewed has a third
- * of their life left. Throws CONFIG_INVALID where one is given as a text, FILE_UNWRITABLE.
+ * Tries whether certificates can be replaced where they are, and leaves nothing behind: found out at their renewal, it
+ * would leave their owner a third of their life. Throws CONFIG_INVALID where one is given as a text, FILE_UNWRITABLE.
  */
 export function checkRenewable(cert: PemSource, receiptCertificate?: string): void {
   checkIsFile(cert);

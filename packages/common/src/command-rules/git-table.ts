@@ -219,7 +219,10 @@ export function isHarmlessSetting(setting: string, hasValue: boolean): boolean {
   return hasValue && harmlessSettings.test(key + setting.slice(key.length));
 }
 
-/** True for a setting whose value git is known to run. Unlike the above it lets keys of others pass, as `git config` may set any. */
+/**
+ * True for a setting whose value git is known to run. Unlike the above it lets keys of others pass, as `git config` may
+ * set any.
+ */
 export function isCodeSetting(key: string, value: string): boolean {
   const setting = `${key.toLowerCase()}=${value}`;
   return (

@@ -31,7 +31,8 @@ export function findApprovalDoubts(old: Policy, now: Policy): Doubt[] {
     // Of those that come to the same, some may be refused for another reason.
     ...kinds.flatMap(({ samples }) => samples.map((it) => [it])),
     ...firsts.flatMap((a) => firsts.map((b) => [a, b])),
-    // Where the rules differ, one segment may reach furthest by the old, one by the new, and a third be the program that is asked about.
+    // Where the rules differ, one segment may reach furthest by the old, one by the new, and a third be the program
+    // that is asked about.
     ...firsts.flatMap((a) => firsts.flatMap((b) => thirds.map((c) => [a, b, c]))),
   ];
   const byWhat = new Map<string, Variation[]>();

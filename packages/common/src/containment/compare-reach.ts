@@ -8,7 +8,10 @@ import { argvsOf, findWordDoubts } from './words.ts';
 
 /** What is known of whether a new policy allows nothing that an old one does not. */
 export type Containment =
-  /** It does not: whatever the new one allows, the old one does, and gives no less; who must agree by the old one must by the new one. */
+  /**
+   * It does not: whatever the new one allows, the old one does, and gives no less; who must agree by the old one must
+   * by the new one.
+   */
   | { readonly kind: 'contained' }
   /** It does: both decide this question, as anybody can try. */
   | {

@@ -17,13 +17,16 @@ export interface CommitsOptions {
   /** Is told of every commit: of the error where it failed, of nothing where it is on disk. */
   readonly onOutcome?: (error?: unknown) => void;
   /**
-   * Is told once that the disk has refused what was committed: what it has of it nobody knows, nothing more is written or read, and
-   * the process must end.
+   * Told once, where the disk has refused what was committed: nobody knows what it has of that, nothing more is written
+   * or read, and the process must end.
    */
   readonly onLost: (error: CscError) => void;
   /** How long another process's transaction is waited for, in milliseconds. */
   readonly busyTimeoutMs: number;
-  /** Called after each COMMIT; what it gives is called once that is on disk. Where it throws, all is lost as of a disk that refuses. */
+  /**
+   * Called after each COMMIT; what it gives is called once that is on disk. Where it throws, all is lost as with a disk
+   * that refuses.
+   */
   readonly onCommitted?: () => () => void;
 }
 
@@ -58,8 +61,9 @@ export class Commits {
   }
 
   /**
-   * Resolves once the work is on disk. Rejects with what it throws, and as `toError` says where it is not done. Never settles where
-   * it was committed and the disk has refused that (`onLost`): the next start of the process finds it, or does not.
+   * Resolves once the work is on disk. Rejects with what it throws, and as `toError` says where it is not done. Never
+   * settles where it was committed and the disk has refused that (`onLost`): the next start of the process finds it, or
+   * does not.
    * @param work is called within the transaction; again, where that is undone, so that only what it does there may last
    * @param withinMs as in GroupCommit
    */
@@ -111,8 +115,8 @@ export class Commits {
     this.#log.written();
   }
 
-  // One step: whatever runs between the two would read what is not on disk, and find nothing to wait for. What is committed is never
-  // done again, whatever fails after it.
+  // One step: whatever runs between the two would read what is not on disk, and find nothing to wait for. What is
+  // committed is never done again, whatever fails after it.
   #endTransaction(): void {
     this.#around.commit.run();
     this.#syncing = this.#sync();

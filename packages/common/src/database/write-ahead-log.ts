@@ -19,12 +19,13 @@ const syncFile: SyncFile = (file) =>
   });
 
 /**
- * The write-ahead log of a database, whose COMMIT does not wait for the disk (`synchronous=NORMAL`): it writes to the log, which
- * is in the system's memory then, in microseconds. What puts the log on disk is `sync`, in libuv's threads; a log is read up to
- * the first frame that is not whole (https://www.sqlite.org/walformat.html), so that a commit is on disk with all before it,
- * whoever wrote them. Only SQLite itself may begin the log anew, which it does once all of it is in the database and that on disk;
- * its new header is put on disk before anything follows it (`sqlite3WalFrames`), else frames of the old log would count again. That
- * would hold up who commits: it is done by a thread, with the checkpoints, while no commit is made here.
+ * The write-ahead log of a database, whose COMMIT does not wait for the disk (`synchronous=NORMAL`): it writes to the
+ * log, which is in the system's memory then, in microseconds. What puts the log on disk is `sync`, in libuv's threads;
+ * a log is read up to the first frame that is not whole (https://www.sqlite.org/walformat.html), so that a commit is on
+ * disk with all before it, whoever wrote them. Only SQLite itself may begin the log anew, which it does once all of it
+ * is in the database and that on disk; its new header is put on disk before anything follows it (`sqlite3WalFrames`),
+ * else frames of the old log would count again. That would hold up who commits: it is done by a thread, with the
+ * checkpoints, while no commit is made here.
  */
 export class WriteAheadLog {
   readonly #database: DatabaseSync;
@@ -42,9 +43,10 @@ export class WriteAheadLog {
   #refused: unknown;
 
   /**
-   * Of a database that was opened, and brought up to date with `synchronous=FULL`. What is read of it from now on is on disk: what
-   * a process that is dead has written to the log, and has not put there, is now, by way of the database, as a log whose pages
-   * a disk has refused once is not to be believed (fsync(2)). Throws what SQLite throws, and what `fdatasync` does.
+   * Of a database that was opened, and brought up to date with `synchronous=FULL`. What is read of it from now on is on
+   * disk: what a process that is dead has written to the log, and has not put there, is now, by way of the database, as
+   * a log whose pages a disk has refused once is not to be believed (fsync(2)). Throws what SQLite throws, and what
+   * `fdatasync` does.
    * @param path of the database
    * @param wasThere whether there was anything in the log before it was opened
    * @param isShared false: no other connection can be made to it

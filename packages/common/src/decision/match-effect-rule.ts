@@ -1,6 +1,9 @@
 import { type EffectRule, isNamedProgram } from '../policy/index.ts';
 
-/** Whether a rule is about an argv. `possibly`: it depends on which options take the next word, which only their program knows. */
+/**
+ * Whether a rule is about an argv. `possibly`: it depends on which options take the next word as their value, which
+ * only the program knows.
+ */
 export type Match = 'no' | 'possibly' | 'surely';
 
 /** Holds an argv against a rule. A rule with any_word never matches surely, as a word may also be an option's value. */

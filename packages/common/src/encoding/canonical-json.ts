@@ -24,8 +24,8 @@ export function canonicalJson(value: Encodable, options: CanonicalOptions = {}):
 }
 
 /**
- * The canonical text of a value, where it is the one that JSON.stringify writes of it; undefined where it is another, or may be. For who
- * has that at hand: to look whether all is in order costs a sixth of putting it in order.
+ * The canonical text of a value where that is what JSON.stringify writes; undefined where it is another text, or may
+ * be. For values that mostly are in order already: to look costs a sixth of putting them in order.
  */
 export function canonicalAsWritten(value: JsonValue, written: string): string | undefined {
   return isInOrder(value, 0) && isOrdinary(written) ? written : undefined;

@@ -1,7 +1,7 @@
 /**
- * How messages begin of which something else is to be done than of others with their reason. What to do is told by these (csc, of errors
- * and of what receipts say), as a reason more would be none to peers of an earlier release. Whoever begins otherwise, as such a peer
- * may, is told of by the reason alone.
+ * How messages begin that call for something else than others with the same reason. csc tells by them what to do, of
+ * errors and of receipts; a reason of their own would be unknown to peers of an earlier release. A message that begins
+ * otherwise, as one of such a peer may, is told of by its reason alone.
  */
 export const openings = {
   tokenRefused: 'the token was refused: ',

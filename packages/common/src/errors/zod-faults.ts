@@ -8,8 +8,8 @@ type Path = readonly PropertyKey[];
 const mostNamed = 128;
 
 /**
- * Every issue that zod found, as Faults in our words: one for each unknown member (of 128 in one place), and for a union those of the
- * branch that fits best. A message that a schema gives itself is kept.
+ * Every issue that zod found, as Faults in our words: one for each unknown member (of 128 in one place), and for a
+ * union those of the branch that fits best. A message that a schema gives itself is kept.
  */
 export function zodFaults(error: { readonly issues: readonly Issue[] }): Fault[] {
   return error.issues.flatMap((issue) => issueFaults(issue, []));

@@ -90,9 +90,9 @@ function domainsOf(entries: readonly ChainEntry[]): string[] {
 }
 
 /**
- * For whoever has not said which fleet they mean (`ExpectedReceipt.trustDomains`): receipts name executors by names that each fleet
- * has of its own, so that those of another one, whom the same CA certifies, would pass for this one's. Undefined where all are
- * of one, as far as is known.
+ * For whoever has not said which fleet they mean (`ExpectedReceipt.trustDomains`): receipts name executors by names
+ * that each fleet has of its own, so that those of another one, whom the same CA certifies, would pass for this one's.
+ * Undefined where all are of one, as far as is known.
  */
 export function judgeTrustDomains(chains: readonly Chain[]): ChainFault | undefined {
   const domains = [...new Set(chains.flatMap((it) => it.trustDomains))].sort();

@@ -23,8 +23,8 @@ const states = {
 
 /**
  * What became of an execution, by its receipt alone.
- * @param cancelTold whether its gate says that it was cancelled: a v0.1 receipt has no word for that, and it makes no success of a
- * failure
+ * @param cancelTold whether its gate says that it was cancelled: a v0.1 receipt has no word for that, and it makes no
+ * success of a failure
  */
 export function toOutcome(
   receipt: ExecutionReceipt,

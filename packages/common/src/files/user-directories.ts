@@ -13,7 +13,10 @@ const state: UserDirectory = { variable: 'XDG_STATE_HOME', usual: '.local/state'
 const config: UserDirectory = { variable: 'XDG_CONFIG_HOME', usual: '.config' };
 const cache: UserDirectory = { variable: 'XDG_CACHE_HOME', usual: '.cache' };
 
-/** Where `csc run` remembers which approvals are used up and what it has started. Throws CONFIG_INVALID where there is no such place. */
+/**
+ * Where `csc run` remembers which approvals are used up and what it has started. Throws CONFIG_INVALID where there is
+ * no such place.
+ */
 export function defaultStateDir(env: NodeJS.ProcessEnv): string {
   return placeOf(state, env);
 }

@@ -35,7 +35,10 @@ export interface TokenIdentity {
   readonly jti?: string;
   /** `weak`: the token names no key, and whoever saw it could have used it. */
   readonly binding: Issuer['binding'];
-  /** When what was asked with it may begin at the latest, as `max_wait_sec` has it: no host that has these issuers starts it later. */
+  /**
+   * When what was asked with it may begin at the latest, as `max_wait_sec` has it: no host that has these issuers
+   * starts it later.
+   */
   readonly startsBy: Date;
 }
 

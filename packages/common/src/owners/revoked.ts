@@ -107,7 +107,10 @@ export interface HostNames {
   readonly executorId: string;
   /** Its whole SPIFFE id. */
   readonly identity: string;
-  /** That it signs receipts with: what a stolen one signs is no evidence, and without evidence nothing may run. Absent: it has none yet. */
+  /**
+   * That it signs receipts with: what a stolen one signs is no evidence, and without evidence nothing may run. Absent:
+   * it has none yet.
+   */
   readonly receiptKey?: NamedKey;
 }
 

@@ -56,9 +56,10 @@ const leafDays = 825;
 
 /**
  * Makes what a fleet needs for mutual TLS, for development and small installations: `ca`, `gate`, `executor-NAME` and
- * `client-NAME`, each a `.pem` and a `.key` (mode 0600). Run again it adds what is missing and overwrites nothing.
- * The CA's key stays in the directory: keep it from the hosts. Throws CONFIG_INVALID for a name that no identity can
- * have, or where the gate's certificate was there and is not for one of `hosts`, FILE_UNWRITABLE, or FILE_UNREADABLE where a file that is there cannot be used.
+ * `client-NAME`, each a `.pem` and a `.key` (mode 0600). Run again it adds what is missing and overwrites nothing. The
+ * CA's key stays in the directory: keep it from the hosts. Throws CONFIG_INVALID for a name that no identity can have,
+ * or where the gate's certificate was there and is not for one of `hosts`, FILE_UNWRITABLE, or FILE_UNREADABLE where a
+ * file that is there cannot be used.
  */
 export async function createDevelopmentPki(
   dir: string,

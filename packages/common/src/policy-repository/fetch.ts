@@ -151,8 +151,8 @@ export class SourceReader {
   }
 
   /**
-   * A role's file; undefined where there is none. Throws what the source does where that is a CscError, REPOSITORY_UNREACHABLE for all else
-   * that keeps it from coming in time, and POLICY_INVALID for one with more members
+   * A role's file; undefined where there is none. Throws what the source does where that is a CscError,
+   * REPOSITORY_UNREACHABLE for all else that keeps it from coming in time, and POLICY_INVALID for one with more members
    * than any may have.
    */
   async find(role: Role, name: string): Promise<Buffer | undefined> {

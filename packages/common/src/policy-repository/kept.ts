@@ -54,11 +54,11 @@ const maxMetadataBytes = 5_000_000;
 const mostFaults = 1000;
 
 /**
- * Verifies `metadata/N.root.json`, `metadata/N.targets.json` and `targets/` of a published folder without a clock (TUF §5.3.4, 5.6.3).
- * A version may be by any root from the pinned on, as an old one is by those who signed then; but none is that only keys have
- * signed which were rotated out before a version below it. Snapshot and timestamp are not looked at: they say what is the
- * newest, by the key of whoever serves it. Throws what the models throw where the pinned root itself does not verify;
- * whatever is in `files` is at most a fault.
+ * Verifies `metadata/N.root.json`, `metadata/N.targets.json` and `targets/` of a published folder without a clock (TUF
+ * §5.3.4, 5.6.3). A version may be by any root from the pinned on, as an old one is by those who signed then; but none
+ * is that only keys have signed which were rotated out before a version below it. Snapshot and timestamp are not looked
+ * at: they say what is the newest, by the key of whoever serves it. Throws what the models throw where the pinned root
+ * itself does not verify; whatever is in `files` is at most a fault.
  * @param files by their paths in the folder
  */
 export function verifyKept(files: ReadonlyMap<string, Uint8Array>, pinnedRoot: Uint8Array): KeptRepository {

@@ -171,8 +171,9 @@ export function toHashedName(name: string, sha256: string): string {
 }
 
 /**
- * Whether metadata may be given to the library, which takes time by the square of an object's members, and before it knows who has
- * signed them: whoever has the online key alone could otherwise keep a host from doing anything else. Throws SyntaxError.
+ * Whether metadata may be given to the library, which takes time by the square of an object's members, and before it
+ * knows who has signed them: whoever has the online key alone could otherwise keep a host from doing anything else.
+ * Throws SyntaxError.
  */
 export function hasBoundedMembers(metadata: Uint8Array): boolean {
   const values: unknown[] = [JSON.parse(Buffer.from(metadata).toString())];

@@ -94,9 +94,9 @@ function isRevoked({ issuer }: Issuer, revocations: Revocations): boolean {
 }
 
 /**
- * Throws POLICY_INVALID where a profile asks for approvals that can never be given: of a group that approvers.yaml does not
- * name, or has for breaking the glass, or of more people than it has left. For who signs: a host takes such a repository, and runs
- * nothing that asks for them; a stop of the owners is not held up by it.
+ * Throws POLICY_INVALID where a profile asks for approvals that can never be given: of a group that approvers.yaml does
+ * not name, or has for breaking the glass, or of more people than it has left. For who signs: a host takes such a
+ * repository, and runs nothing that asks for them; a stop of the owners is not held up by it.
  */
 export function checkQuorums({ policies, approvers }: Pick<OwnersFiles, 'policies' | 'approvers'>): void {
   const faults = policies.all().flatMap(({ policy: { name, approvals = [] } }) =>

@@ -126,7 +126,8 @@ export type SignedRoles = readonly ('root' | 'targets')[];
 
 /**
  * Signs what is staged, as far as the key has a say in it; the owners' files are staged first, where they have changed
- * since. A change that waits for signatures (`stageStop`) is signed in the place of the files. Throws KEY_UNKNOWN where the key is of no role, POLICY_INVALID where the files cannot be used.
+ * since. A change that waits for signatures (`stageStop`) is signed in the place of the files. Throws KEY_UNKNOWN where
+ * the key is of no role, POLICY_INVALID where the files cannot be used.
  */
 export function signStaged(
   directory: string,
@@ -206,10 +207,11 @@ export interface Stop {
 }
 
 /**
- * Stages and signs one change to what is *published*, so that an emergency stop neither publishes what else was changed in
- * the workspace nor waits until that can be used; `publishStaged` publishes it before anything else. The workspace's file
- * is changed the same way (or replaced, where it cannot be read), or else what is published next would take it back. Whoever has signed the draft signs it again.
- * Throws POLICY_UNSIGNED where nothing is published, KEY_UNKNOWN where a key does not sign files.
+ * Stages and signs one change to what is *published*, so that an emergency stop neither publishes what else was changed
+ * in the workspace nor waits until that can be used; `publishStaged` publishes it before anything else. The workspace's
+ * file is changed the same way (or replaced, where it cannot be read), or else what is published next would take it
+ * back. Whoever has signed the draft signs it again. Throws POLICY_UNSIGNED where nothing is published, KEY_UNKNOWN
+ * where a key does not sign files.
  */
 export function stageStop(
   directory: string,

@@ -33,8 +33,8 @@ const maxMetadataBytes = 5_000_000;
 const roles = ['root', 'timestamp', 'snapshot', 'targets'] as const;
 
 /**
- * What of a version's metadata lies in its directory. Throws FILE_UNREADABLE, SyntaxError, or what the models throw: of a file that
- * cannot be read, what it protects from would be forgotten in silence.
+ * What of a version's metadata lies in its directory. Throws FILE_UNREADABLE, SyntaxError, or what the models throw: of
+ * a file that cannot be read, what it protects from would be forgotten in silence.
  */
 export function readMetadata(place: string): RoleBytes {
   const read = (role: (typeof roles)[number]): Buffer => {
@@ -59,8 +59,8 @@ export function isUnchanged(kept: RoleBytes, incoming: RoleBytes): boolean {
 }
 
 /**
- * What the files say, held against what was signed each time, so that nobody edits them on a disk. Throws POLICY_UNSIGNED, POLICY_INVALID
- * where what is signed cannot be used, and what the models throw.
+ * What the files say, held against what was signed each time, so that nobody edits them on a disk. Throws
+ * POLICY_UNSIGNED, POLICY_INVALID where what is signed cannot be used, and what the models throw.
  */
 export function toVersion({ metadata, targets: files }: VersionFiles): Version {
   const targets = toTargets(metadata.targets);
@@ -105,8 +105,9 @@ export function readTargets(place: string): Files {
 const filesAtOnce = 16;
 
 /**
- * Makes a version durable in a directory that is not there yet. Several files at once, and not on this thread: on a disk that takes
- * seconds for each, one after the other is a minute in which nothing else of this mirror is done. Rejects with what the file system says.
+ * Makes a version durable in a directory that is not there yet. Several files at once, and not on this thread: on a
+ * disk that takes seconds for each, one after the other is a minute in which nothing else of this mirror is done.
+ * Rejects with what the file system says.
  */
 export async function writeVersion(place: string, { metadata, targets }: VersionFiles): Promise<void> {
   const folders = [join(place, 'metadata'), join(place, 'targets')] as const;

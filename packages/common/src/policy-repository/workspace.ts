@@ -98,7 +98,10 @@ export function checkRoot(bytes: Uint8Array, path: string): void {
   }
 }
 
-/** When whoever has the online key signed it, in milliseconds; 0 for one from before there was signed_at, which is made anew at once. */
+/**
+ * When whoever has the online key signed it, in milliseconds; 0 for one from before there was signed_at, which is made
+ * anew at once.
+ */
 export function vouchedAt(timestamp: Metadata<Timestamp>): number {
   return signedAtOf(timestamp)?.getTime() ?? 0;
 }

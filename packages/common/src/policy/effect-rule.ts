@@ -1,7 +1,10 @@
 import * as z from 'zod';
 import { name, nonEmptyText, uniqueList } from '../schema/index.ts';
 
-/** One entry of effect_rules (protocol §9): what an argv really does, whatever the contract says of it. Made anew by each call. */
+/**
+ * One entry of effect_rules (protocol §9): what an argv really does, whatever the contract says of it. Made anew by
+ * each call.
+ */
 export function makeEffectRuleSchema() {
   return z
     .strictObject({

@@ -63,8 +63,8 @@ export const policyV01Schema = z
 let v02: ReturnType<typeof makeV02> | undefined;
 
 /**
- * The rules of a policy profile v0.2 (protocol §9): v0.1, and what it cannot say. Made by the first call: it would be two fifths of
- * all that a process makes which reads one contract and one profile of v0.1.
+ * The rules of a policy profile v0.2 (protocol §9): v0.1, and what it cannot say. Made by the first call: for a process
+ * that reads one contract and one profile of v0.1, it would be two fifths of all that it makes.
  */
 export function policyV02Schema(): ReturnType<typeof makeV02> {
   v02 ??= makeV02();

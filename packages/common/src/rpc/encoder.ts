@@ -10,8 +10,9 @@ interface Encodable<Message> {
 const mostKept = 64 * 1024;
 
 /**
- * Encodes messages of one kind as the generated code does, one after the other into the same memory, which is copied out: a writer of
- * its own for each begins with 128 bytes and doubles them until all is in. For what is said thousands of times a second.
+ * Encodes messages of one kind as the generated code does, one after the other into the same memory, which is copied
+ * out: a writer of its own for each begins with 128 bytes and doubles them until all is in. For what is said thousands
+ * of times a second.
  */
 export function encoderOf<Message>(type: Encodable<Message>): (message: Message) => Buffer {
   let writer: BinaryWriter | undefined;

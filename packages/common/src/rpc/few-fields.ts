@@ -22,8 +22,8 @@ export interface FieldBounds<Service> extends Bounds {
 
 /**
  * A service that unpacks no message of more fields than are due. Two bytes of a message can be an object that takes a
- * microsecond and three hundred bytes: four mebibytes of them stop a process for two seconds, and nothing that its caller may send
- * needs a hundredth of that. Its decoders throw MESSAGE_TOO_LARGE.
+ * microsecond and three hundred bytes: four mebibytes of them stop a process for two seconds, and nothing that its
+ * caller may send needs a hundredth of that. Its decoders throw MESSAGE_TOO_LARGE.
  */
 export function withFewFields<Service extends object>(
   service: Service,

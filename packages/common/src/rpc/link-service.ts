@@ -8,8 +8,8 @@ import {
 } from '../gen/csc/link/v1/link.ts';
 import { withFewFields } from './few-fields.ts';
 
-// An offer with its approvals, and a terminal's frames, have less than a thousand. A Hello names up to 20,000 executions and 1,000
-// policies, which a gate answers with up to 256 proofs of 63 hashes.
+// An offer with its approvals, and a terminal's frames, have less than a thousand. A Hello names up to 20,000
+// executions and 1,000 policies, which a gate answers with up to 256 proofs of 63 hashes.
 const most = { few: 8192, many: 64 * 1024 };
 
 const bounded = withFewFields(Generated, {

@@ -4,10 +4,10 @@ import type * as z from 'zod';
 type Accepts = (value: unknown) => boolean;
 
 /**
- * True only where the schema takes this JSON value and makes nothing else of it, so that the value is the result: nearly always,
- * and without the copy that zod makes of each object, the payload of each member, and the code that it generates at first. It follows
- * zod's own definitions, and calls the checks in them; of what it does not know, and of a value that has a fault, gets a
- * default or loses a member, it says false, and zod has the word.
+ * True only where the schema takes this JSON value and makes nothing else of it, so that the value is the result:
+ * nearly always, and without the copy that zod makes of each object, the payload of each member, and the code that it
+ * generates at first. It follows zod's own definitions, and calls the checks in them; of what it does not know, and of
+ * a value that has a fault, gets a default or loses a member, it says false, and zod has the word.
  */
 export function acceptsAsIs(schema: z.core.$ZodType, value: unknown): boolean {
   return compiledOnce(schema, compiled, compile)?.(value) ?? false;
@@ -22,8 +22,8 @@ export function acceptsMembers(schema: z.core.$ZodType, value: unknown): boolean
 }
 
 /**
- * What a schema makes of a JSON value where that is the value itself, or a copy with what it has a default for, as most contracts are
- * written; undefined where zod has the word.
+ * What a schema makes of a JSON value where that is the value itself, or a copy with what it has a default for, as most
+ * contracts are written; undefined where zod has the word.
  */
 export function takeAsIs(schema: z.core.$ZodType, value: unknown): unknown {
   if (acceptsAsIs(schema, value)) return value;

@@ -11,9 +11,9 @@ const { ipv4, ipv6, cidrv4, cidrv6 } = z.regexes;
 const shapes = [named, tcp, ipv4, ipv6, cidrv4, cidrv6];
 
 /**
- * Where a command may connect to: `name`, `*.name` (any depth below it, not itself), either with `:port` behind it for TLS
- * and HTTP or `:tcp:port` for any protocol, an IP address or a CIDR block. Names are compared without regard to case; a name of other than ASCII letters is written
- * in its A-label form (RFC 5890), as it is on the wire.
+ * Where a command may connect to: `name`, `*.name` (any depth below it, not itself), either with `:port` behind it for
+ * TLS and HTTP or `:tcp:port` for any protocol, an IP address or a CIDR block. Names are compared without regard to
+ * case; a name of other than ASCII letters is written in its A-label form (RFC 5890), as it is on the wire.
  */
 export const egressHost = z
   .string()

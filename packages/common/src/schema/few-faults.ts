@@ -2,10 +2,10 @@ import type * as z from 'zod';
 import { acceptsAsIs } from './accepts.ts';
 
 /**
- * The value, where no list or record in it has more than `most` entries that its schema refuses: of one that has, what comes behind the
- * first of those beyond `most` is left out. zod makes an issue of each, which takes a hundred times as long as to parse the entry and as
- * much memory, and a document of a megabyte can have half a million of them. As what is refused for one entry is refused for two, the schema
- * takes just what it would take of the value itself.
+ * The value, where no list or record in it has more than `most` entries that its schema refuses: of one that has, what
+ * comes behind the first of those beyond `most` is left out. zod makes an issue of each, which takes a hundred times as
+ * long as to parse the entry and as much memory, and a document of a megabyte can have half a million of them. As what
+ * is refused for one entry is refused for two, the schema takes just what it would take of the value itself.
  */
 export function withFewFaults(schema: z.core.$ZodType, value: unknown, most: number): unknown {
   const { def } = (schema as z.core.$ZodTypes)._zod;

@@ -7,8 +7,8 @@ import { withFewFaults } from './few-faults.ts';
 const maxFaults = 100;
 
 /**
- * What a schema makes of a JSON value: the artifact, which is the value itself where nothing is added to it, or every fault (at most
- * 100) in plain words.
+ * What a schema makes of a JSON value: the artifact, which is the value itself where nothing is added to it, or every
+ * fault (at most 100) in plain words.
  */
 export function validate<T extends z.ZodType>(schema: T, value: Encodable): Parsed<z.output<T>> {
   const taken = takeAsIs(schema, value);

@@ -20,8 +20,8 @@ const disk = 'Look at the disk of its `state_dir`.';
 const itself = 'Nothing: it is tried again.';
 
 /**
- * Every text that a log line of gate, executor or CA may have as `msg`, the same each time: the types of log calls and the tables of
- * docs/logs.md are made of it.
+ * Every text that a log line of gate, executor or CA may have as `msg`, the same each time: the types of log calls and
+ * the tables of docs/logs.md are made of it.
  */
 export const logMessages = {
   // Gate and executor.

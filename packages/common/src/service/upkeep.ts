@@ -22,7 +22,10 @@ export interface ReloadOutcome {
   readonly at: string;
   /** Somebody asked for all of it, or files that had changed were taken up. */
   readonly why: 'asked' | 'changed';
-  /** When it began to read, as `process.hrtime.bigint()` has it, whose clock is the machine's (CLOCK_MONOTONIC, clock_gettime(2)). */
+  /**
+   * When it began to read, as `process.hrtime.bigint()` has it, whose clock is the machine's (CLOCK_MONOTONIC,
+   * clock_gettime(2)).
+   */
   readonly begunNs: string;
   readonly outcome: 'reloaded' | 'refused';
   /** Where it was refused: why. */

@@ -97,7 +97,10 @@ function misconfigured(message: string): CscError {
   return new CscError('CONFIG_INVALID', message);
 }
 
-/** When a cosignature must have been made to count: what it says is what the witness had seen of the log until then, and not since. */
+/**
+ * Within which time a cosignature must have been made to count: it says what the witness had seen of the log until
+ * then, and nothing of what came since.
+ */
 export interface CosignedIn {
   readonly from: Date;
   readonly until: Date;
@@ -114,8 +117,8 @@ export function cosignedLately(now: Date): CosignedIn {
 }
 
 /**
- * For who looks at evidence, whenever: the same, by what it vouches for. That is of hosts, whose clocks may be wrong: by less than a
- * day, none makes the word of a witness void.
+ * For who looks at evidence, whenever: the same, by what it vouches for. That is of hosts, whose clocks may be wrong:
+ * by less than a day, none makes the word of a witness void.
  * @param covered as `CoveredTimes` has it
  */
 export function cosignedSince(covered: number | undefined, now: Date): CosignedIn {

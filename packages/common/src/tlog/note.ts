@@ -153,8 +153,8 @@ export interface NoteVoucher {
 }
 
 /**
- * Which of these keys have signed a note, the newest cosignature of each. Signatures of others are passed over. Throws LOG_INVALID where one with the name
- * and id of a known key is not by it.
+ * Which of these keys have signed a note, the newest cosignature of each. Signatures of others are passed over. Throws
+ * LOG_INVALID where one with the name and id of a known key is not by it.
  */
 export function vouchersOf({ text, signatures }: Note, keys: readonly NoteKey[]): NoteVoucher[] {
   const found: NoteVoucher[] = [];

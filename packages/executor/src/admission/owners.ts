@@ -31,7 +31,10 @@ export interface OwnersWord {
   readonly version?: number;
   /** When this host last took it. Absent: there is none. */
   readonly refreshedAt?: Date;
-  /** When whoever keeps the repository's online key last signed that there was nothing newer. Absent: an older one says no date. */
+  /**
+   * When whoever keeps the repository's online key last signed that there was nothing newer. Absent: an older one says
+   * no date.
+   */
   readonly signedAt?: Date;
   /** When the owners signed it. Absent: as above. */
   readonly ownersSignedAt?: Date;
@@ -40,7 +43,10 @@ export interface OwnersWord {
 /** Where a host has its owners' word from. */
 export interface Owners {
   current(): OwnersWord;
-  /** Resolves once something newer that was told of counts, or is not waited for any longer. Undefined, or absent: nothing was told of. */
+  /**
+   * Resolves once the newer word that this host was told of counts, or has been waited for long enough. Undefined, or
+   * absent: it was told of none.
+   */
   hearing?(): Promise<void> | undefined;
 }
 

@@ -60,10 +60,10 @@ export function msUntilBegun({ ticket, submission, approvals = [] }: Timed, cloc
 }
 
 /**
- * Waits until ticket, submission and approvals have begun, for as long as openTicket, openSubmission and verifyApproval let a
- * gate's, a submitter's and an approver's clock be ahead. Nothing is redeemed before: then whatever this journal has used began before now, and a journal that is
- * lost has used nothing that begins after its successor does. Rejects with TICKET_EXPIRED where the clock went back
- * meanwhile.
+ * Waits until ticket, submission and approvals have begun, for as long as openTicket, openSubmission and verifyApproval
+ * let a gate's, a submitter's and an approver's clock be ahead. Nothing is redeemed before: then whatever this journal
+ * has used began before now, and a journal that is lost has used nothing that begins after its successor does. Rejects
+ * with TICKET_EXPIRED where the clock went back meanwhile.
  */
 export async function awaitBegin(timed: Timed, clock: Clock): Promise<void> {
   const waitMs = msUntilBegun(timed, clock);

@@ -78,7 +78,10 @@ export class Archive {
     return undefined;
   }
 
-  /** What it knows of the time that a journal which takes these executions for unfinished has forgotten. Throws as `open` does. */
+  /**
+   * What it knows of the time that a journal which takes these executions for unfinished has forgotten. Throws as
+   * `open` does.
+   */
   lostTime(unfinished: readonly string[]): LostTime {
     return findLostTime(this.#directory, unfinished);
   }
@@ -95,7 +98,10 @@ export class Archive {
     this.durable().catch(() => undefined);
   }
 
-  /** Resolves once everything that was added would outlast a power cut. Rejects with STORE_UNAVAILABLE: it may be called again. */
+  /**
+   * Resolves once everything that was added would outlast a power cut. Rejects with STORE_UNAVAILABLE: it may be called
+   * again.
+   */
   async durable(): Promise<void> {
     while (this.#waiting.length > 0 || this.#writing !== undefined) {
       this.#writing ??= this.#write().finally(() => {

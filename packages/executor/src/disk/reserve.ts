@@ -169,7 +169,10 @@ function bytesOf(path: string): number {
   }
 }
 
-/** Writes, as a file of holes takes no room; at random, as a file system may compress the rest away. Gives what keeps it from that. */
+/**
+ * Grows the file with random bytes: holes take no room, and a file system may compress what is not random. Gives the
+ * error that kept it from that; undefined: none.
+ */
 function grow(path: string, wanted: number): unknown {
   const noise = Buffer.allocUnsafe(64 * 1024);
   try {

@@ -168,9 +168,9 @@ function enterNetworkNamespace(pid: number, isRoot: boolean, command: readonly s
 }
 
 /**
- * The program of the helper process where there is no csc-launcher, for `node -e` with the port and the namespace's link as arguments: it listens in the
- * network namespace that it was started in, hands the listener to its parent and ends. It is text so that a bundle needs
- * no second file, CommonJS and plain, for nothing compiles it.
+ * The program of the helper process where there is no csc-launcher, for `node -e` with the port and the namespace's
+ * link as arguments: it listens in the network namespace that it was started in, hands the listener to its parent and
+ * ends. It is text so that a bundle needs no second file, CommonJS and plain, for nothing compiles it.
  */
 const namespaceHelper = `
 const { readlinkSync } = require('node:fs');

@@ -6,7 +6,10 @@ import { type CapturedStream, streamNumbers } from '../output/index.ts';
 import type { Deliveries } from './deliver.ts';
 import type { Outbox } from './outbox.ts';
 
-/** What an execution says, as the link says it: at once where the gate is there, and until it has acknowledged it what it must not miss. */
+/**
+ * Says over the link what becomes of an execution: at once where the gate is there, and what it must not miss until it
+ * has acknowledged that.
+ */
 export function createExecutionLink(
   executionId: string,
   outbox: Outbox,

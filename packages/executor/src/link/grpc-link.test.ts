@@ -232,8 +232,8 @@ describe('output in memory that is used again', () => {
   const count = 24;
 
   /**
-   * What arrives of messages of one byte each at a gate that reads one a turn. They lie in memory that is overwritten at once, or in
-   * what is lent for each.
+   * What arrives of messages of one byte each at a gate that reads one a turn. They lie in memory that is overwritten
+   * at once, or in what is lent for each.
    */
   async function sendAll(find: (call: object) => unknown, where: 'own' | 'lent' = 'own'): Promise<string[]> {
     const arrived: string[] = [];

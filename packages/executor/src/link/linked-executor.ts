@@ -169,7 +169,10 @@ export class LinkedExecutor implements Executor {
     );
   }
 
-  /** How far this host's clock is ahead of the gate's, negative where it is behind. Undefined before the gate has said its time. */
+  /**
+   * How far this host's clock is ahead of the gate's, negative where it is behind. Undefined before the gate has said
+   * its time.
+   */
   get clockAheadMs(): number | undefined {
     return this.#clockAheadMs;
   }

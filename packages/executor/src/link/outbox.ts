@@ -17,7 +17,8 @@ interface Waiting {
 export const maxWaitingBytes = 8 * 1024 * 1024;
 // What a message costs in memory beside its text.
 const messageCost = 256;
-// How long what nobody waits for is held for company, in milliseconds: a person does not see it, and a short command is over by then.
+// How long what nobody waits for is held for company, in milliseconds: a person does not see it, and a short command is
+// over by then.
 const heldMs = 5;
 
 /** Keeps what cannot be said now until it can, within bounds. */
@@ -105,8 +106,8 @@ export class Outbox {
   }
 
   /**
-   * The same for what nobody waits for: it goes out just before the next message, or after a moment. A message that goes out alone
-   * costs the gate and this host more than what it says.
+   * The same for what nobody waits for: it goes out just before the next message, or after a moment. A message that
+   * goes out alone costs the gate and this host more than what it says.
    */
   postSoon(message: LinkMessage): void {
     this.#held.push(message);

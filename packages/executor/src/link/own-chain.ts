@@ -32,7 +32,10 @@ export class OwnChain {
     return this.#beginning;
   }
 
-  /** The gate has shown the newest head that it knows; empty: none. Where this host's journal is behind it, a new epoch begins. */
+  /**
+   * The gate has shown the newest head that it knows; empty: none. Where this host's journal is behind it, a new epoch
+   * begins.
+   */
   heard(chainHeadJson: Uint8Array): void {
     const forgotten = chainHeadJson.length === 0 ? undefined : this.#findForgotten(chainHeadJson);
     if (forgotten !== undefined) void this.#beginEpoch(forgotten);

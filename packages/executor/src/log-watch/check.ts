@@ -3,8 +3,8 @@ import { logRecordFile, readLogRecord } from './record.ts';
 import { checkUntaken } from './untaken.ts';
 
 /**
- * What a host has found out about its gate, which does not take its receipts, and about the log of those, for its owner who looks at it; nothing where that is nothing. It keeps no
- * host from running. Throws CONFIG_INVALID, FILE_UNREADABLE.
+ * For a host's owner: whether its gate leaves receipts untaken, and whether the gate's log is false or lacks some of
+ * them. Empty where all is well; neither keeps the host from running. Throws CONFIG_INVALID, FILE_UNREADABLE.
  */
 export function checkReceiptLog(stateDir: string): readonly Check[] {
   const record = readLogRecord(stateDir);

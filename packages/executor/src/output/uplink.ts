@@ -14,8 +14,8 @@ export interface OutputSink {
    */
   append(executionId: string, logOffset: number, frames: Uint8Array): Promise<number>;
   /**
-   * Memory for what is to be appended next, which `append` then takes as it is; it is the sink's again with that, and with `finish`.
-   * Absent, or undefined: the caller has its own.
+   * Memory for what is to be appended next, which `append` then takes as it is; it is the sink's again with that, and
+   * with `finish`. Absent, or undefined: the caller has its own.
    */
   memory?(executionId: string): Buffer | undefined;
   /** What to wait for before the next `append`: the way to the gate is full. Never rejects. Undefined, or absent: it is not. */
@@ -27,8 +27,8 @@ export interface OutputSink {
 // What may be under way without an acknowledgement, in bytes: as much as a reader of the gate may lag in memory.
 const window = 4 * 1024 * 1024;
 const chunk = logPieceBytes;
-// A job prints through a pipe, in pieces of any length up to 256 KiB. While the gate has some of them under way, more are waited for
-// this long, in milliseconds: each message costs both ends as much as 64 KiB.
+// A job prints through a pipe, in pieces of any length up to 256 KiB. While the gate has some of them under way, more
+// are waited for this long, in milliseconds: each message costs both ends as much as 64 KiB.
 const gatherMs = 2;
 const gatherForMoment = (): Promise<void> => sleep(gatherMs);
 

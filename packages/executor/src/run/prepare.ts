@@ -98,8 +98,8 @@ export type PreparedRun = Prepared;
 export type Here = Pick<ReceiptSubject, 'executorId' | 'executionMode' | 'attest'>;
 
 /**
- * Takes room for the output, gathers the host's facts, and builds the first command's sandbox, which is held. Throws SPOOL_FULL, or a CscError where the host cannot give what is declared; nothing is
- * taken then.
+ * Takes room for the output, gathers the host's facts, and builds the first command's sandbox, which is held. Throws
+ * SPOOL_FULL, or a CscError where the host cannot give what is declared; nothing is taken then.
  * @param onOutputLost called once if output cannot be kept: the run must end
  */
 export function prepare(

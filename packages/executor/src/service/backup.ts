@@ -27,8 +27,8 @@ export function backUpExecutor(stateDir: string, to: string): Promise<void> {
 
 /**
  * Restores an executor's state directory, and begins a new epoch in it before it is in its place: what it has run since
- * the backup it has forgotten. `replaced` is as of `restoreBackup`. Throws as `restoreBackup` and `beginNewEpoch` do, and CONFIG_INVALID for the backup of another
- * executor.
+ * the backup it has forgotten. `replaced` is as of `restoreBackup`. Throws as `restoreBackup` and `beginNewEpoch` do,
+ * and CONFIG_INVALID for the backup of another executor.
  */
 export async function restoreExecutor(
   stateDir: string,

@@ -17,8 +17,8 @@ const probeMs = 10_000;
 /**
  * Tries what of an executor's config reading its files has not: what its certificate is for, the state directory, the
  * receipt key with its certificates, where its secrets are. Starts and leaves nothing. Gives what its owner should look
- * at, for people. Throws what the start would, CONFIG_INVALID for where
- * `secrets` says that they are and for a ceiling in which nothing can run, and SANDBOX_UNAVAILABLE for a store that does not give them.
+ * at, for people. Throws what the start would, CONFIG_INVALID for where `secrets` says that they are and for a ceiling
+ * in which nothing can run, and SANDBOX_UNAVAILABLE for a store that does not give them.
  */
 export async function checkExecutorConfig(
   configPath: string,

@@ -4,10 +4,10 @@ import { openSqliteJournal } from '../journal/index.ts';
 import { withIdleJournal } from './idle-journal.ts';
 
 /**
- * Takes back from the gate a receipt that it does not acknowledge: it is brought no more, and its execution stays what the gate
- * takes it for. The receipt is as true as before, keeps its place in the chain, and stays in the archive where one is kept. For the
- * operator of a host whose executor is not running. Rejects with EXECUTION_UNKNOWN where no receipt of it is owed, with what `keep`
- * throws, and as withIdleJournal does.
+ * Takes back from the gate a receipt that it does not acknowledge: it is brought no more, and its execution stays what
+ * the gate takes it for. The receipt is as true as before, keeps its place in the chain, and stays in the archive where
+ * one is kept. For the operator of a host whose executor is not running. Rejects with EXECUTION_UNKNOWN where no
+ * receipt of it is owed, with what `keep` throws, and as withIdleJournal does.
  * @param keep puts it away: after that the gate's way to it is gone
  */
 export function giveUpReceipt(

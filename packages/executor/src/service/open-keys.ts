@@ -24,10 +24,11 @@ const mostEntries = 500;
 const mostMs = 250;
 
 /**
- * The private keys near this config that a job could read, sorted: files named *.key around it and up to two directories below, whose
- * mode lets a job's user read them, below path_roots and what the policies that are known let jobs have, and which this config does not
- * keep from jobs by itself. They are others' keys: the owners', the CA's, a gate's. At most 500 entries are looked at, for a quarter of a
- * second; what cannot be looked at is none. In mode `local` none is named.
+ * The private keys near this config that a job could read, sorted: files named *.key around it and up to two
+ * directories below, whose mode lets a job's user read them, below path_roots and what the policies that are known let
+ * jobs have, and which this config does not keep from jobs by itself. They are others' keys: the owners', the CA's, a
+ * gate's. At most 500 entries are looked at, for a quarter of a second; what cannot be looked at is none. In mode
+ * `local` none is named.
  * @param policies empty: none is known, and any may come
  */
 export function findOpenKeys(

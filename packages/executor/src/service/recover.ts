@@ -99,9 +99,9 @@ async function makeUpFor(
 }
 
 /**
- * Takes over a receipt that is signed, once it is still what was signed: else it comes back as it was from its other copy, or from
- * the archive. Where neither has it none is made, as the first may be anywhere, and no execution has two signed outcomes; gives
- * its id then. Never rejects: the others are to start.
+ * Takes over a receipt that is signed, once it is still what was signed: else it comes back as it was from its other
+ * copy, or from the archive. Where neither has it none is made, as the first may be anywhere, and no execution has two
+ * signed outcomes; gives its id then. Never rejects: the others are to start.
  */
 async function takeFinished(
   owed: OwedReceipt,
@@ -154,7 +154,10 @@ async function bringAgain(
   await take(toOwed({ executionId, ...texts, outputLogLength }), ports, deliveries);
 }
 
-/** Why the receipt in the journal is not what was signed, for people, or whose it is. An older key of this host may have signed it. */
+/**
+ * Why the receipt in the journal is not what was signed, for people, or whose it is. An older key of this host may have
+ * signed it.
+ */
 function examine(
   executionId: string,
   { journal, signer }: RecoveryPorts,

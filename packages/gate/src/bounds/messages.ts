@@ -61,8 +61,8 @@ const proving = () =>
 const state = () => whole(ExecutionState.AWAITING_APPROVAL, ExecutionState.LOST);
 
 /**
- * What every member of a request may be, by method of csc.gate.v1.Gate, Fleet and Approvals; the contract has rules of its own. A text is
- * counted in UTF-16 units.
+ * What every member of a request may be, by method of csc.gate.v1.Gate, Fleet and Approvals; the contract has rules of
+ * its own. A text is counted in UTF-16 units.
  */
 export const requestBounds = {
   submit: when(submit),

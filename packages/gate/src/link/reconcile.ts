@@ -16,13 +16,18 @@ export interface ReconcilePorts extends LateStartPorts {
 /** Which ticket an executor has of each execution that is open there. */
 export type Placed = ReadonlyMap<string, string | null>;
 
-/** What is open at an executor. Of what is offered to it after it has said Hello, that says nothing: this is to be asked before. */
+/**
+ * What is open at an executor. To be asked before anything more is offered to it, of which its Hello says nothing.
+ */
 export function placedAt(executions: Pick<Executions, 'open'>, executorId: string): Placed {
   const own = [...executions.open()].filter(({ row }) => row.executor_id === executorId);
   return new Map(own.map(({ id, row }) => [id, row.ticket_id]));
 }
 
-/** Counts it against an executor that it came back without having started what it was offered: once a Hello, and before `reconcile`. */
+/**
+ * Counts against an executor what it was offered and came back without having started. To be called once for each
+ * Hello, before `reconcile`.
+ */
 export function countLost(
   { executions, scheduler }: Pick<ReconcilePorts, 'executions' | 'scheduler'>,
   peer: Peer,

@@ -83,9 +83,9 @@ export async function takeLateReceipt(
 }
 
 /**
- * A receipt of an executor for what has ended by another, the gate's own or one of the same executor: where it verifies it is kept
- * beside that, and in the log as that is, so that nothing is acknowledged that neither has. Throws RECEIPT_INVALID,
- * SIGNATURE_INVALID, KEY_UNKNOWN, STORE_UNAVAILABLE.
+ * A receipt of an executor for an execution that has ended by another receipt, the gate's own or one of the same
+ * executor. Where it verifies it is kept beside that one and logged like it, so that nothing is acknowledged that is in
+ * neither. Throws RECEIPT_INVALID, SIGNATURE_INVALID, KEY_UNKNOWN, STORE_UNAVAILABLE.
  */
 export async function takeContradiction(
   ports: Pick<LateReceiptPorts, 'store' | 'keys' | 'clock' | 'onError'>,

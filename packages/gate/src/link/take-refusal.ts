@@ -73,8 +73,8 @@ export function takeRefusal(
   };
 }
 
-// What it says of what it has is the Hello of the connection that came after: what that does not name is offered anew, and this is
-// not about that offer.
+// Its executor has connected anew since: what the Hello of that connection does not name is offered again, and this
+// refusal is not about that offer.
 function isSuperseded({ peers }: Pick<Scheduler, 'peers'>, peer: Peer): boolean {
   const current = peers.get(peer.id);
   return current !== undefined && current !== peer;

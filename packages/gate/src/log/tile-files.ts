@@ -4,7 +4,10 @@ import { dirname, join } from 'node:path';
 import { makeDirectoryBelow } from '@csc-fleet/common/files';
 import { type FilledTile, maxLogEntryBytes, type Tile, tilePath, tileWidth } from '@csc-fleet/common/tlog';
 
-/** A log's tiles, bundles and checkpoint as files, laid out as tlog-tiles serves them: the directory can be put behind any web server. */
+/**
+ * A log's tiles, bundles and checkpoint as files, laid out as tlog-tiles serves them: the directory can be put behind
+ * any web server.
+ */
 export class TileFiles {
   readonly #directory: string;
   /** Partial tiles that are still there, by their paths, the oldest first. */

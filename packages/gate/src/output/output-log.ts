@@ -39,8 +39,8 @@ export function unconfirmedOf(path: string): string {
 }
 
 /**
- * Makes the directory of a log below that of all of them (`logPath`), which must be there; it is on disk before a log is in it that
- * somebody counts on.
+ * Makes the directory of a log below that of all of them (`logPath`), which must be there; it is on disk before a log
+ * is in it that somebody counts on.
  */
 export async function makeDirectoryOf(path: string): Promise<void> {
   const directory = dirname(path);
@@ -152,9 +152,9 @@ export class OutputLog {
   }
 
   /**
-   * Appends whole frames that begin at `offset` in the log; what it has already is skipped. Resolves to its new
-   * length. `frames` must not change afterwards: readers may be given them. Throws REQUEST_INVALID for a gap, a malformed frame or more than is granted, SPOOL_FULL where the disk takes no more; then nothing is
-   * appended.
+   * Appends whole frames that begin at `offset` in the log; what it has already is skipped. Resolves to its new length.
+   * `frames` must not change afterwards: readers may be given them. Throws REQUEST_INVALID for a gap, a malformed frame
+   * or more than is granted, SPOOL_FULL where the disk takes no more; then nothing is appended.
    */
   append(offset: number, frames: Uint8Array, grant: OutputGrant): Promise<number> {
     const done = this.#appending.then(() => this.#append(offset, frames, grant));

@@ -39,7 +39,10 @@ export type PublishedWord = PublishedPolicy & { readonly signers: OwnersKeys };
 export interface GateRepository {
   /** What executors fetch. They verify it themselves, so that nothing here is vouched for. */
   readonly files: RepositorySource;
-  /** The first version: what is published, or what was verified last where that cannot be used. Throws as `refresh` of a mirror. */
+  /**
+   * The first version: what is published, or what was verified last where that cannot be used. Throws as `refresh` of a
+   * mirror.
+   */
   open(): Promise<PublishedWord>;
   /**
    * Looks for something newer and gives it; undefined where there is nothing new, or nothing that can be used, which is

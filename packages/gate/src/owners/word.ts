@@ -92,7 +92,9 @@ export interface Owners {
   freeze(): Freeze | undefined;
   /** False where the host would refuse it: it is revoked, or bindings or hosts.yaml say that this does not run there. */
   mayRunOn(host: HostSubject, subject: StopSubject): boolean;
-  /** The revocation of the host that alone keeps this from running there; undefined where none does, or something else does, too. */
+  /**
+   * The revocation of the host, where it is all that keeps this from running there; undefined otherwise.
+   */
   revocationOn(host: HostSubject, subject: StopSubject): Revocation | undefined;
   /** The revocation of a host, whatever is to run there; undefined where none is. */
   revocationOf(host: HostNames): Revocation | undefined;

@@ -68,8 +68,9 @@ function toSeen(
 
 /**
  * Everything that happens to an execution and all of its output, as it comes, as RunResponses: no output before the
- * Started event, although the two come on connections of their own, and the Finished event last, after all output. An execution that waits for approval ends the stream: nothing may happen for days. Where
- * `gone` fires the stream ends, and the run goes on.
+ * Started event, although the two come on connections of their own, and the Finished event last, after all output. An
+ * execution that waits for approval ends the stream: nothing may happen for days. Where `gone` fires the stream ends,
+ * and the run goes on.
  */
 export async function follow(
   { output, store, scheduler }: Pick<OutputPorts, 'output' | 'store'> & WatchPorts,

@@ -41,8 +41,8 @@ export interface StatusPorts {
 const maxWaiting = 1000;
 
 /**
- * How the gate is, and whether the owners have frozen the fleet. A principal sees which of its own executions wait, and for what; what others have, which policies there
- * are and what the owner should look at is for admins.
+ * How the gate is, and whether the owners have frozen the fleet. A principal sees which of its own executions wait, and
+ * for what; what others have, which policies there are and what the owner should look at is for admins.
  */
 export function getStatus(ports: StatusPorts, principal: Principal): GetStatusResponse {
   const { gateId, startedAt, bindings, owners, policies, executions, certificate, warnings } = ports;

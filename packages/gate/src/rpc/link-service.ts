@@ -230,7 +230,8 @@ async function takeOutput(
     // What brings output is bounded by its ticket; what brings none could come for ever, as fast as it can be read.
     const waitMs = committed > before ? 0 : paced(bytes.length);
     if (waitMs > 0) await delay(waitMs, undefined, { signal: gone, ref: false });
-    // The next answer says it as well, and where what comes next is refused, whoever sent it asks anew. One costs both ends as much as 64 KiB of output.
+    // The next answer says it as well, and where what comes next is refused, whoever sent it asks anew. One costs both
+    // ends as much as 64 KiB of output.
     if (committed > before && stream.readableLength > 0 && committed - told < tellEvery) continue;
     told = committed;
     await commit(committed);

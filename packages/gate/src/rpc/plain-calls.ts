@@ -52,8 +52,8 @@ export const callsPerTurn = 12;
 type InTurn = (serve: () => void) => void;
 
 /**
- * Calls come many at once, in one read. To read them all and then to serve them, a few at a time, costs less than to serve each in
- * the midst of reading. Parties take turns, call by call: nobody waits for all that another one has sent.
+ * Calls come many at once, in one read. To read them all and then to serve them, a few at a time, costs less than to
+ * serve each in the midst of reading. Parties take turns, call by call: nobody waits for all that another one has sent.
  */
 function createTurns(): (party: object, serve: () => void) => void {
   const due = new Map<object, (() => void)[]>();

@@ -32,7 +32,10 @@ export class Absences {
     this.#ports = ports;
   }
 
-  /** Of an executor that has something, by its whole SPIFFE id; undefined: it is there. It is missed from now on at the latest. */
+  /**
+   * How long an executor that has executions has been away, by its whole SPIFFE id; undefined: it is there. Its absence
+   * counts from the first time that this is asked, at the latest.
+   */
   of(executorId: string): Away | undefined {
     const { peers, clock, monotonicMs, executorLostAfterSec } = this.#ports;
     if (peers.get(executorId) !== undefined) {

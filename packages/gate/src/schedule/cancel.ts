@@ -30,8 +30,8 @@ const onHost: ReadonlySet<number> = new Set([
 ]);
 
 /**
- * Ends an execution: at once where nothing runs yet, by its executor otherwise, as soon as it is there. Does nothing where it has ended or is
- * being cancelled already. Throws EXECUTION_UNKNOWN, STORE_UNAVAILABLE.
+ * Ends an execution: at once where nothing runs yet, by its executor otherwise, as soon as it is there. Does nothing
+ * where it has ended or is being cancelled already. Throws EXECUTION_UNKNOWN, STORE_UNAVAILABLE.
  */
 export async function cancel(
   ports: CancelPorts,

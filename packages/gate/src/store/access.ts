@@ -3,7 +3,9 @@ import { Signal } from '@csc-fleet/common/service';
 import type { Compilable, CompiledQuery } from 'kysely';
 import type { NodeSqlite } from './node-sqlite.ts';
 
-/** How each part of the store reads and writes. What commits here and syncs elsewhere: see WriteAheadLog. What it answers is on disk. */
+/**
+ * How each part of the store reads and writes: what it answers is on disk (WriteAheadLog says how).
+ */
 export class Access {
   readonly sqlite: NodeSqlite;
   /** Rings when there may be new audit records. */

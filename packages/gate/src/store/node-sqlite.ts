@@ -70,9 +70,9 @@ export class NodeSqlite implements SqliteDatabase {
   readonly #stopChecking: () => void = () => undefined;
 
   /**
-   * Opens or creates the file; every commit is on disk before it returns (WAL, synchronous=FULL), unless that is changed. No other gate opens it
-   * until it is closed, as two on one store would both offer what is queued; it can be copied meanwhile. Throws
-   * STORE_UNAVAILABLE where it is damaged, and what SQLite throws.
+   * Opens or creates the file; every commit is on disk before it returns (WAL, synchronous=FULL), unless that is
+   * changed. No other gate opens it until it is closed, as two on one store would both offer what is queued; it can be
+   * copied meanwhile. Throws STORE_UNAVAILABLE where it is damaged, and what SQLite throws.
    * @param onDamaged where that is found later, of a database that is large
    */
   constructor(path: string, waitMs = lockTimeoutMs, onDamaged: (error: CscError) => void = () => undefined) {
@@ -130,7 +130,10 @@ export const restoredMark = '.restored';
 
 const lockOf = (path: string): string => `${path}.lock`;
 
-/** Keeps gates from opening a store until what it gives is called. Throws CONFIG_INVALID where one has it open, FILE_UNWRITABLE. */
+/**
+ * Keeps gates from opening a store until what it gives is called. Throws CONFIG_INVALID where one has it open,
+ * FILE_UNWRITABLE.
+ */
 export function lockStore(path: string): () => void {
   try {
     const database = takeLock(lockOf(path), 0);

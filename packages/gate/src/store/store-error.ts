@@ -2,8 +2,8 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { errorCode, movedCode } from '@csc-fleet/common/database';
 import { CscError, isCscError } from '@csc-fleet/common/errors';
 
-// Result codes (https://www.sqlite.org/rescode.html), most of them primary ones, that pass when somebody makes room, or that a later try
-// may not meet. After any of them the transaction is undone and the database is as it was.
+// Result codes (https://www.sqlite.org/rescode.html), most of them primary ones, that pass when somebody makes room, or
+// that a later try may not meet. After any of them the transaction is undone and the database is as it was.
 const passing = new Map<number, string>([
   [movedCode, 'its database was moved or deleted, or something was mounted over it'],
   [5, 'another process uses it'], // SQLITE_BUSY

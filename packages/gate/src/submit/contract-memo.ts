@@ -24,10 +24,11 @@ export interface MemoBounds {
 const usualBounds: MemoBounds = { principals: 32, contracts: 32, bytes: 128 * 1024 };
 
 /**
- * The contracts that came twice, read and judged, for who hands the same bytes in again and again: a retry, a job of every
- * night. Of what came once there is a mark and nothing else: to keep each contract, where all are different, was a
- * sixth of what deciding on them costs, as what is kept outlives the young space. It holds what follows from these bytes alone, and from them and one policy; what depends on
- * the clock, on who asks, on approvals, on a freeze or a revocation, and the decision that is signed, is made anew each time.
+ * Contracts that came at least twice, read and judged, for whoever hands in the same bytes again and again: a retry, a
+ * nightly job. Of one that came once only a mark is kept: to keep each, where all are different, cost a sixth of
+ * deciding on them, as what is kept outlives V8's young space. Kept is what follows from the bytes alone, or from them
+ * and one policy; what depends on the clock, on who asks, on approvals, on a freeze or a revocation, and the decision
+ * that is signed, is made anew each time.
  *
  * Each identity has a memory of its own: how fast an answer comes tells nobody what others have asked, and who asks for ever
  * new contracts takes nobody else's from it.

@@ -60,7 +60,8 @@ export class MessageMeter {
     return taken;
   }
 
-  // Not kept in a Buffer: there is one of these for as long as a stream is open, and a Buffer's memory is twenty times its five bytes.
+  // Not kept in a Buffer: there is one of these for as long as a stream is open, and a Buffer's memory is twenty times
+  // its five bytes.
   #takePrefixByte(byte: number): void {
     if (this.#prefixHave === 0) {
       this.compressed ||= byte !== 0;

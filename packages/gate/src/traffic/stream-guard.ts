@@ -21,7 +21,10 @@ interface Open {
   takenBy?: number;
 }
 
-/** What a stream that was let in brings is told to this first, by whoever reads it: a short call has one listener, and not two. */
+/**
+ * Whoever reads a stream that was let in tells this first of what it brings, so that a short call has one listener and
+ * not two.
+ */
 export interface Watch {
   /** Whose stream it is: the same for all that one party has open. */
   readonly party: object;

@@ -62,8 +62,8 @@ function isShared({ gid, mode }: Stats, user: JobUser): boolean {
 }
 
 /**
- * Whether what the host's owner opens to jobs is there, and they can enter it, and where all have one user, make files there. Of a pool,
- * `examinePool` says the latter.
+ * Whether what the host's owner opens to jobs is there, and they can enter it, and where all have one user, make files
+ * there. Of a pool, `examinePool` says the latter.
  * @param pathRoots as there
  */
 export function examineRoots(users: JobUsers, pathRoots: readonly string[]): Check[] {
@@ -74,8 +74,8 @@ export function examineRoots(users: JobUsers, pathRoots: readonly string[]): Che
 }
 
 /**
- * Of what the host's owner opens to jobs, what is not there or closed to them: it fails where nothing is left in which anything could
- * run, and is advice where something is.
+ * Of what the host's owner opens to jobs, what is not there or closed to them: it fails where nothing is left in which
+ * anything could run, and is advice where something is.
  * @param pathRoots as there
  */
 export function findUnusableRoots({ all: [user] }: JobUsers, pathRoots: readonly string[]): Check[] {

@@ -32,8 +32,8 @@ const soonMs = 0.6;
 export async function waitUntilGone(process: ProcessId): Promise<void> {
   const { isAlive, close } = lookAt(process);
   try {
-    // A sandbox's init takes half a millisecond from its SIGKILL to here, less than the shortest timer. Where the processors are busy
-    // it takes several, and to look at every turn would keep one of them from it.
+    // A sandbox's init takes half a millisecond from its SIGKILL to here, less than the shortest timer. Where the
+    // processors are busy it takes several, and to look at every turn would keep one of them from it.
     const soon = performance.now() + soonMs;
     while (isAlive() && performance.now() < soon) await nextTurn();
     for (let delay = 1; isAlive(); delay = Math.min(delay * 2, 50)) await sleep(delay);

@@ -41,8 +41,8 @@ export function bwrapArguments(
   made: readonly SandboxPlan['namespaces'][number][] = [],
 ): string[] {
   return [
-    // First: where this process is killed while bwrap reads them, what bwrap has is all that it gets, and it must not be a command
-    // that waits for nobody.
+    // First: where this process is killed while bwrap reads them, what bwrap has is all that it gets, and it must not
+    // be a command that waits for nobody.
     ...['--block-fd', String(numbers.block)],
     ...['--json-status-fd', String(numbers.status)],
     // Filters stack, and the strictest action wins: an operator's own can only take away.

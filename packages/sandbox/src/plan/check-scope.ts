@@ -31,8 +31,9 @@ export function checkOpenable(declared: string, path: string): void {
 }
 
 /**
- * Throws NOT_PERMITTED for a write scope by which a job could change what this process keeps for later ones: they would believe
- * it, outside of any sandbox. A mount over it would not do: whoever may write above it can move it away and put another in its place.
+ * Throws NOT_PERMITTED for a write scope by which a job could change what this process keeps for later ones: they would
+ * believe it, outside of any sandbox. A mount over it would not do: whoever may write above it can move it away and put
+ * another in its place.
  */
 export function checkNotKept({ waysToKept }: Resolution, path: string, declared: string): void {
   for (const { name, place, links } of waysToKept()) {

@@ -18,10 +18,10 @@ export interface HiddenPlaces {
 
 /**
  * Where secret places lie in `trees`. A directory is shown empty: nothing that is put into it is seen. That would not
- * do for a file, as keys are renewed by rename(2), which takes a mount over the old one away with it, nor for what is not
- * there yet: so the directory that it is or will be in is frozen, and those of the symlinks on the way to a file, by which a
- * renewal leads to the next one. What the job user may not enter is shown empty instead: a frozen directory would open it, and bwrap
- * finds nothing in there to mount.
+ * do for a file, as keys are renewed by rename(2), which takes a mount over the old one away with it, nor for what is
+ * not there yet: so the directory that it is or will be in is frozen, and those of the symlinks on the way to a file,
+ * by which a renewal leads to the next one. What the job user may not enter is shown empty instead: a frozen directory
+ * would open it, and bwrap finds nothing in there to mount.
  */
 export function findHidden(
   ways: readonly WayToKept[],
@@ -104,8 +104,8 @@ function findClosed(
 }
 
 /**
- * Whether the job user may enter a directory, or list it: no where its mode does not say so for certain. What groups it is in, and
- * what access lists say, is known of this process's own user alone.
+ * Whether the job user may enter a directory, or list it: no where its mode does not say so for certain. What groups it
+ * is in, and what access lists say, is known of this process's own user alone.
  */
 export function isSurelyOpen(
   to: 'enter' | 'read',
