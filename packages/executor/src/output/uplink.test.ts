@@ -261,6 +261,25 @@ describe('Uploads', () => {
     expect(sink.begun).toBe(1);
   });
 
+  it('waits as at first where the gate that came back cannot be reached yet', async () => {
+    const [log, sink] = [new GrowingLog(), new ManualSink()];
+    sink.automatic = true;
+    sink.refusal = new CscError('GATE_UNREACHABLE', 'no');
+    const uploads = new Uploads(sink, silentLog);
+    log.grow(2);
+    log.end();
+    void uploads.start(log);
+    // As many as make a wait too long for this test, were each twice the one before.
+    for (let asked = 1; asked <= 7; asked++) {
+      await until(() => sink.asked === asked);
+      await setImmediate();
+      uploads.wake();
+    }
+    await until(() => sink.asked === 8);
+    sink.refusal = undefined;
+    await until(() => sink.held === log.length);
+  });
+
   it('does not bother the gate with an execution that has no output, nor with one it does not know', async () => {
     const [empty, unknown, sink] = [new GrowingLog(), new GrowingLog(), new ManualSink()];
     const uploads = new Uploads(sink, silentLog);

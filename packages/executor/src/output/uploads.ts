@@ -20,6 +20,7 @@ export class Uploads {
   readonly #onShort: (executionId: string, held: number) => void;
   readonly #running = new Map<string, Upload>();
   readonly #wake = new Signal();
+  #wakes = 0;
 
   /** @param onShort told how many bytes of an ended log the gate holds, where it cannot be brought more of it */
   constructor(sink: OutputSink, log: Log, onShort: (executionId: string, held: number) => void = () => {}) {
@@ -67,6 +68,7 @@ export class Uploads {
 
   /** The gate is back: those that wait before they try again try now. */
   wake(): void {
+    this.#wakes++;
     this.#wake.ring();
   }
 
@@ -74,7 +76,8 @@ export class Uploads {
     const { signal } = upload.stop;
     while (output.length === 0 && !output.ended && !signal.aborted) await output.changed(signal);
     if (output.length === 0) return;
-    for (let pause = firstPauseMs; !signal.aborted; pause = Math.min(2 * pause, longestPauseMs)) {
+    let pause = firstPauseMs;
+    while (!signal.aborted) {
       try {
         const held = await pushOutput(output, this.#sink, signal, () => {
           upload.moved = true;
@@ -84,10 +87,13 @@ export class Uploads {
       } catch (error) {
         if (signal.aborted || isCscError(error, 'EXECUTION_UNKNOWN')) return;
         this.#log.warn({ executionId: output.executionId, error }, 'output could not be sent; trying again');
+        const wakes = this.#wakes;
         await firstToRing(
           (abort) => this.#wake.wait(abort),
           (abort) => sleep(pause, undefined, { signal: AbortSignal.any([signal, abort]) }).catch(() => {}),
         );
+        // A gate that is back may not be so yet for the connection that output takes, which has a backoff of its own.
+        pause = this.#wakes === wakes ? Math.min(2 * pause, longestPauseMs) : firstPauseMs;
       }
     }
   }
