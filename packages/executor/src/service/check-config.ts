@@ -77,9 +77,18 @@ export function checkStanding(config: ExecutorConfig): Check[] {
     ];
   } catch (error) {
     if (!isCscError(error)) throw error;
+    if (isAbsent(error.cause)) {
+      const remedy =
+        'copy the owners’ root.json there (policy_repository.root), by a way that is not the gate’s; the executor does not start without it';
+      return [{ name, ok: false, detail: error.message, remedy }];
+    }
     const remedy = 'run it as root, or as whom the executor runs as';
     return [{ name, ok: true, detail: `not known: ${error.message}`, remedy }];
   }
+}
+
+function isAbsent(cause: unknown): boolean {
+  return cause instanceof Error && 'code' in cause && cause.code === 'ENOENT';
 }
 
 /** What csc doctor says of others' keys that lie around the config; empty where no job could read any. */

@@ -148,6 +148,10 @@ it('holds it under what the owners’ hosts.yaml says of this host', async () =>
   expect(check?.remedy).toContain('csc admin restore host build-2');
   await known({ pool: 'ci' }, {}, { 'revoked.yaml': { ...revokedYaml, revoked: [] } });
   expect(checkStanding(readExecutorConfig(join(directory, 'executor.yaml')))).toMatchObject([{ ok: true }]);
+  rmSync(join(directory, 'root.json'));
+  const [unpinned] = checkStanding(readExecutorConfig(join(directory, 'executor.yaml')));
+  expect(unpinned).toMatchObject({ ok: false, detail: expect.stringContaining('there is no such file') });
+  expect(unpinned?.remedy).toContain('policy_repository.root');
 });
 
 it('lets no command write what the executor believes later: its state, its program, its config, and what that names', async () => {
