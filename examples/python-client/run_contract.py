@@ -192,4 +192,8 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except grpc.RpcError as error:
+        # What the gate refused, with every fault of a contract; or that there is no gate.
+        sys.exit(f"ERROR: {error.code().name}: {error.details()}")

@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process';
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, globSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { contractSha256, parseContract } from '@csc-fleet/common/contract';
@@ -189,6 +189,21 @@ it('every reason of docs/errors.md is one that something raises', () => {
 });
 
 describe('the Python client', () => {
+  it('is generated from all files that the API is in, by the command of its README', () => {
+    const home = join(root, 'examples/python-client');
+    const [, named = ''] =
+      /grpc_tools\.protoc .*\\\n((?:.*\.proto.*\n)+)/.exec(read('examples/python-client/README.md')) ?? [];
+    const files = named
+      .trim()
+      .split(/\s+/)
+      .flatMap((pattern) => globSync(pattern, { cwd: home }));
+    expect(files).toContain('../../proto/csc/gate/v1/gate.proto');
+    const imported = files.flatMap((file) =>
+      [...readFileSync(join(home, file), 'utf8').matchAll(/^import "(csc\/.*)";/gm)].map(([, it]) => it),
+    );
+    expect(files).toEqual(expect.arrayContaining(imported.map((it) => `../../proto/${it}`)));
+  });
+
   it('hashes a contract as everybody else, with what is left out filled in', () => {
     const [source = ''] =
       /^def contract_sha256.*?(?=^def )/ms.exec(read('examples/python-client/run_contract.py')) ?? [];
