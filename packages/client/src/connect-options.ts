@@ -1,4 +1,4 @@
-import { type KeyRing, readOwnSigner } from '@csc-fleet/common/crypto';
+import { createKeyRing, type KeyRing, readKeyRing, readOwnSigner } from '@csc-fleet/common/crypto';
 import { CscError, isCscError, quoteBriefly } from '@csc-fleet/common/errors';
 import type { SubmissionSigner } from '@csc-fleet/common/evidence';
 import { type FleetCa, parseCertificates, readOwnersKeys } from '@csc-fleet/common/evidence';
@@ -36,8 +36,11 @@ import { noRoot, type OwnersTrust } from './verify/resolution.ts';
 export type ConnectOptions = {
   /** `host:port`. */
   readonly address: string;
-  /** The executors' receipt keys with their owners, pinned: no other key counts. Absent: trust on first use. */
-  readonly executorKeys?: KeyRing | undefined;
+  /**
+   * The executors' receipt keys with their owners, pinned: no other key counts. The path of a file that `csc executor keys --export`
+   * writes, of several, or a KeyRing; with none in it, no key counts. Absent: trust on first use.
+   */
+  readonly executorKeys?: string | readonly string[] | KeyRing | undefined;
   /**
    * The CA that certifies executors' receipt keys, PEM or the path of a PEM file: a receipt counts with a certificate of it that the receipt itself
    * brings, or with a pinned key. No gate is asked whose an executor's key is. Absent: pins, or trust on first use.
@@ -144,9 +147,10 @@ export function openRoute(options: ConnectOptions): Route {
   return { ...stub, explain: (error) => explainDrop(error, source.material) };
 }
 
-/** Which keys of executors count. Throws FILE_UNREADABLE, CREDENTIALS_INVALID. */
+/** Which keys of executors count. Throws FILE_UNREADABLE, KEY_INVALID, CREDENTIALS_INVALID. */
 export function chooseKeys(options: ConnectOptions, connection: Connection): KeySource {
-  const { executorKeys: pinned, knownExecutors: known = createKnownExecutors(), fleetCa } = options;
+  const { knownExecutors: known = createKnownExecutors(), fleetCa } = options;
+  const pinned = toKeyRing(options.executorKeys);
   if (fleetCa !== undefined)
     return certifiedKeys(
       { ca: readFleetCa(fleetCa), trustDomain: trustDomainOf(options) },
@@ -154,6 +158,13 @@ export function chooseKeys(options: ConnectOptions, connection: Connection): Key
       connection,
     );
   return pinned === undefined ? knownKeys(known, connection) : pinnedKeys(pinned, connection);
+}
+
+function toKeyRing(source: ConnectOptions['executorKeys']): KeyRing | undefined {
+  if (source === undefined) return undefined;
+  if (typeof source === 'string') return readKeyRing(source);
+  if ('find' in source && 'entries' in source && !Array.isArray(source)) return source as KeyRing;
+  return createKeyRing((source as readonly string[]).flatMap((path) => readKeyRing(path).entries()));
 }
 
 function readFleetCa(source: PemSource): FleetCa {

@@ -107,7 +107,7 @@ const adviceByOpening: readonly (readonly [opening: string, advice: string])[] =
 ];
 
 /** Whether it is the gate that is away, or the way to it: what is known of an execution then is as good as before. */
-export function isGateAway({ code }: CscError): boolean {
+export function isGateAway({ code }: Pick<CscError, 'code'>): boolean {
   return code === 'GATE_UNREACHABLE' || rpcStatusOf(code) === 'UNAVAILABLE';
 }
 
@@ -133,13 +133,15 @@ export function adviceOn(refusal: string): string | undefined {
   return adviceFor(code, message) ?? new Map(Object.entries(reasons)).get(code)?.remedy.replaceAll('`', '');
 }
 
-/** An error as a JSON document: `error` is the text, `code` and `faults` are for programs. */
+/** An error as a JSON document: `error` is the text and `remedy` what to do, `code` and `faults` are for programs. */
 export function errorDocument(error: unknown): object {
   if (!(error instanceof CscError)) return { error: messageOf(error), code: 'INTERNAL' };
   const { code, faults, message, retryAfterMs, idempotencyKey, executionId } = error;
+  const remedy = remedyOf(error);
   return {
     error: firstLine(message),
     code,
+    ...(remedy === undefined ? {} : { remedy }),
     ...(faults.length === 0 ? {} : { faults }),
     ...(retryAfterMs === undefined ? {} : { retry_after_ms: retryAfterMs }),
     ...(idempotencyKey === undefined ? {} : { idempotency_key: idempotencyKey }),
@@ -163,15 +165,21 @@ export function describeError(error: unknown): string {
   if (!(error instanceof CscError)) {
     return [...lines, 'What to do: run it again with CSC_DEBUG=1 and report what it prints'].join('\n');
   }
-  // A fault says itself what to do about its member.
   if (error.faults.length > 0) return [...lines, showInvisible(formatFaults(error.faults))].join('\n');
-  // Of an execution that goes on, the message says how to come back to it.
-  const isLost = error.executionId !== undefined && isGateAway(error);
-  // What is lasting says itself what to do; the advice is for what may pass.
-  const saysItself = error.code === 'STORE_UNAVAILABLE' && error.isLasting;
-  const hint = isLost || saysItself ? undefined : adviceFor(error.code, error.message);
-  if (hint !== undefined) lines.push(`What to do: ${hint}`);
+  const remedy = remedyOf(error);
+  if (remedy !== undefined) lines.push(`What to do: ${remedy}`);
   return lines.join('\n');
+}
+
+// Undefined where the error says it itself.
+function remedyOf({ code, message, faults, executionId, isLasting }: CscError): string | undefined {
+  // A fault does, of its member.
+  if (faults.length > 0) return undefined;
+  // Of an execution that goes on, the message says how to come back to it.
+  if (executionId !== undefined && isGateAway({ code })) return undefined;
+  // What is lasting does; the advice is for what may pass.
+  if (code === 'STORE_UNAVAILABLE' && isLasting) return undefined;
+  return adviceFor(code, message);
 }
 
 function messageOf(error: unknown): string {

@@ -9,13 +9,7 @@ import {
   type SubmissionSigner,
   type TokenMember,
 } from '@csc-fleet/client';
-import {
-  createKeyRing,
-  type KeyEntry,
-  type KeyRing,
-  readKeyRing,
-  toKeyRingJson,
-} from '@csc-fleet/common/crypto';
+import { type KeyEntry, readKeyRing, toKeyRingJson } from '@csc-fleet/common/crypto';
 import { CscError } from '@csc-fleet/common/errors';
 import { defaultStateDir, isPemText, type PemSource, readPem } from '@csc-fleet/common/files';
 import { certificatesIn, endingSoon, tellEnding } from '@csc-fleet/common/identity';
@@ -65,7 +59,7 @@ export function connectGate(
     identified === undefined
       ? resolveGate(options, process.env)
       : { address: resolveIssuing(options, process.env).address, ...identified };
-  const pinned = readPins(options.keys);
+  const pinned = options.keys.length === 0 ? undefined : options.keys;
   if (isPemText(options.key ?? '')) note(openKeyNote);
   const isLoud = options.json !== true && options.quiet !== true;
   if (identified === undefined)
@@ -132,11 +126,6 @@ function lookAfter(
 
 const openKeyNote =
   'csc: WARNING --key was given the key itself (PEM text), and every user of this host can read a command line: put it into CSC_KEY or a file';
-
-function readPins(files: readonly string[]): KeyRing | undefined {
-  if (files.length === 0) return undefined;
-  return createKeyRing(files.flatMap((file) => readKeyRing(file).entries()));
-}
 
 function remember(
   { tls }: GateAddress,

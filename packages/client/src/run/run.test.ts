@@ -1,13 +1,16 @@
 import { once } from 'node:events';
+import { writeFileSync } from 'node:fs';
 import { type AddressInfo, createServer, type Socket } from 'node:net';
+import { join } from 'node:path';
 import { type CommandContract, contractSha256 } from '@csc-fleet/common/contract';
-import { createKeyRing, createSigner, generateKeyPair } from '@csc-fleet/common/crypto';
+import { createKeyRing, createSigner, generateKeyPair, toKeyRingJson } from '@csc-fleet/common/crypto';
 import { CscError, isCscError } from '@csc-fleet/common/errors';
 import { openSubmission } from '@csc-fleet/common/evidence';
 import { ExecutionState, type SubmitRequest, Verdict } from '@csc-fleet/common/messages';
 import type { Script } from '@csc-fleet/test-kit/client/scripted-execution';
 import { ScriptedGate } from '@csc-fleet/test-kit/client/scripted-gate';
 import { freePort } from '@csc-fleet/test-kit/free-port';
+import { createScratch } from '@csc-fleet/test-kit/scratch';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { createSignedSubmissions } from '../calls/signed.ts';
 import type { GateClient } from '../client.ts';
@@ -356,6 +359,8 @@ describe('a gate that keeps its connection and begins to answer no stream', () =
 
   it('is no such gate where it says that it has begun, and has nothing to say yet', async () => {
     const { gate, client } = await start({}, brief);
+    // To connect takes its own time on a host that is busy.
+    await client.check(contract);
     Object.assign(gate, { mute: true, announces: true });
     const gone = new AbortController();
     const watched = first(client.approvals.watch({ signal: gone.signal }));
@@ -419,6 +424,31 @@ describe('the receipt', () => {
     expect(await codeOf(client.run(contract))).toBe('SIGNATURE_INVALID');
     const { client: another } = await start({}, { executorKeys: createKeyRing([]) });
     expect(await codeOf(another.run(contract))).toBe('KEY_UNKNOWN');
+  });
+
+  it('is verified by the files that hosts have exported, of which any may have the key, and by no key where there is none', async () => {
+    const { gate } = await start();
+    const { directory } = createScratch();
+    const file = (name: string, keyId: string, publicKey: Uint8Array): string => {
+      const path = join(directory, name);
+      const owner = 'spiffe://csc.local/executor/host-1';
+      writeFileSync(path, toKeyRingJson([{ keyId, publicKey, owner }]));
+      return path;
+    };
+    const own = file('own.json', gate.signer.keyId, gate.signer.publicKey);
+    const other = file('other.json', 'key-2', createSigner(generateKeyPair().seed, 'key-2').publicKey);
+    const codeWith = async (executorKeys: string | string[]): Promise<string | undefined> => {
+      using client = connect({ ...gate.connectOptions, executorKeys });
+      return await client.run(contract).then(
+        ({ receipt }) => receipt?.status,
+        (error: CscError) => error.code,
+      );
+    };
+    expect(await codeWith(own)).toBe('success');
+    expect(await codeWith([other, own])).toBe('success');
+    expect(await codeWith(other)).toBe('KEY_UNKNOWN');
+    expect(await codeWith([])).toBe('KEY_UNKNOWN');
+    expect(() => connect({ ...gate.connectOptions, executorKeys: 'no.json' })).toThrow(/no such file/);
   });
 });
 
