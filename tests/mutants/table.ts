@@ -2639,6 +2639,22 @@ const fleet: readonly Mutant[] = [
     red: 'begins a new epoch',
   },
   {
+    name: 'executor-outlives-its-certificate',
+    file: `${gate}/traffic/session-guard.ts`,
+    before: "if (party.role !== 'executor' || ms < graceMs || session.destroyed) return;",
+    after: 'if (party !== undefined) return;',
+    tests: [`${gate}/traffic/session-guard.test.ts`],
+    red: 'ends an executor’s connection with its certificate',
+  },
+  {
+    name: 'ended-certificate-makes-new-calls',
+    file: `${gate}/traffic/session-guard.ts`,
+    before: 'if (!session.closed) session.close();',
+    after: '',
+    tests: [`${gate}/traffic/session-guard.test.ts`],
+    red: 'ends an executor’s connection with its certificate',
+  },
+  {
     name: 'lock-of-another-user-is-taken-for-one',
     file: 'packages/common/src/database/lock.ts',
     before: 'accessSync(path, constants.W_OK);',

@@ -15,6 +15,9 @@ import type { Gate } from '../../../packages/gate/src/service/compose.ts';
 import { defaultGateLimits, type GateLimits } from '../../../packages/gate/src/service/config.ts';
 import { type GateServer, startServer } from '../../../packages/gate/src/service/server.ts';
 
+// What csc pki issues is good for so long.
+const leafDays = 825;
+
 /**
  * Certificates of one CA: a gate, the clients `agent` and `other`, the executors `host` and `second`; and the client and
  * the executor `foreign` of another trust domain.
@@ -34,6 +37,13 @@ export class TestPki {
       executors: ['foreign'],
     });
     return pki;
+  }
+
+  /** The client and the executor `brief`, with certificates that end so soon. */
+  async issueBrief(inMs: number): Promise<void> {
+    const at = new Date(Date.now() - leafDays * 24 * 3600 * 1000 + inMs);
+    const pki = { clients: ['brief'], executors: ['brief'], clock: { now: () => at } };
+    await createDevelopmentPki(this.#directory, pki);
   }
 
   files(name: string): TlsPaths {

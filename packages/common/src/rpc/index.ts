@@ -14,6 +14,7 @@ export { fromServiceError } from './from-service-error.ts';
 export * from './generated.ts';
 export { channelOptions, maxMessageBytes, serverOptions, streamWindow } from './options.ts';
 export {
+  certificateEndOf,
   certificateOfCall,
   identityOfCall,
   identityOfSession,

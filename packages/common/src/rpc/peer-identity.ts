@@ -42,6 +42,16 @@ export function identityOfSession(session: ServerHttp2Session): Identity {
 }
 
 /**
+ * When the client certificate of a connection ends, in milliseconds since 1970; undefined where it has shown none that our CA
+ * has issued. TLS asks that once, in the handshake.
+ */
+export function certificateEndOf({ socket }: ServerHttp2Session): number | undefined {
+  if (!(socket instanceof TLSSocket) || !socket.authorized) return undefined;
+  const certificate = socket.getPeerX509Certificate();
+  return certificate === undefined ? undefined : Date.parse(certificate.validTo);
+}
+
+/**
  * The Ed25519 key (32 bytes) of a client certificate that is of no CA of ours, as one has that signs itself: TLS has proved
  * that its private half is there, and the certificate proves nothing else. Undefined for any other.
  * @param session of a server that asks for a client certificate and lets others in, too

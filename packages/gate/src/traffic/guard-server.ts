@@ -63,7 +63,14 @@ export function guardServer(
   const http2 = http2ServerOf(server);
   const { traffic, maxMessageBytes } = limits;
   const parties = new Parties(limits, traffic, tokens);
-  const sessions = new SessionGuard(parties);
+  const handshakes = new HandshakeLog(peers);
+  const sessions = new SessionGuard(parties, ({ socket }) =>
+    handshakes.refused(
+      socket.remoteAddress ?? 'unknown',
+      'its certificate has ended, and its connection with it',
+      'CERT_HAS_EXPIRED',
+    ),
+  );
   const streams = new StreamGuard({
     parties,
     sessions,
@@ -73,7 +80,6 @@ export function guardServer(
     log,
     oneAnswer,
   });
-  const handshakes = new HandshakeLog(peers);
   http2.on('tlsClientError', (error: Error, socket: TLSSocket) => handshakes.failed(error, socket));
   http2.prependListener('session', (session: ServerHttp2Session) => {
     if (tokens === 'refused' || presentedKeyOfSession(session) === undefined)
