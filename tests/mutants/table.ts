@@ -1430,7 +1430,7 @@ const host: readonly Mutant[] = [
   },
   {
     name: 'confirmed-before-it-is-on-disk',
-    file: `${gate}/schedule/peers.ts`,
+    file: `${gate}/schedule/peer.ts`,
     before: "this.send({ $case: 'offer', value: { ...offer, number: this.#offers } });",
     after:
       "this.send({ $case: 'offer', value: { ...offer, number: this.#offers } }); this.confirm(offer.executionId, 'written');",
@@ -2240,7 +2240,7 @@ const fleet: readonly Mutant[] = [
   },
   {
     name: 'a-host-with-a-full-disk-gets-work',
-    file: `${gate}/schedule/peers.ts`,
+    file: `${gate}/schedule/peer.ts`,
     before: "this.skew.isTooFar || this.shortage !== '';",
     after: 'this.skew.isTooFar;',
     tests: [`${gate}/schedule/unfit-executor.test.ts`],
@@ -2248,7 +2248,7 @@ const fleet: readonly Mutant[] = [
   },
   {
     name: 'a-host-with-a-wrong-clock-gets-work',
-    file: `${gate}/schedule/peers.ts`,
+    file: `${gate}/schedule/peer.ts`,
     before: 'this.wentBack || this.skew.isTooFar ||',
     after: 'this.wentBack ||',
     tests: [`${gate}/schedule/unfit-executor.test.ts`],

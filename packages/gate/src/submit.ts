@@ -18,7 +18,7 @@ import type { Executions, NewLiveExecution, Principal } from './execution/execut
 import { revocable } from './execution/submission-of.ts';
 import type { Owners } from './owners/index.ts';
 import type { Mint, Placement } from './schedule/mint.ts';
-import { isByToken, namedExecutor } from './schedule/peers.ts';
+import { withSubmission } from './schedule/requirement.ts';
 import type { Scheduler } from './schedule/scheduler.ts';
 import type { ContractMemo } from './submit/contract-memo.ts';
 import { checkNotStopped, type Decided, type DecisionPorts, decide } from './submit/decide.ts';
@@ -216,14 +216,8 @@ function checkRoom(
   }
   if (!isCleared(standing)) return;
   const { name: policyProfile } = policy.policy;
-  const requirement = {
-    selector: terms.selector,
-    policySha256: policy.sha256,
-    policyProfile,
-    principal,
-    ...namedExecutor(terms.submission),
-    byToken: isByToken(terms.submission),
-  };
+  const own = { selector: terms.selector, policySha256: policy.sha256, policyProfile, principal };
+  const requirement = withSubmission(own, terms.submission);
   scheduler.checkRoom(requirement, queueWaitMs(terms, policy));
 }
 

@@ -4,7 +4,7 @@
 import { WriteAheadLog } from '@csc-fleet/common/database';
 import { Executions } from '../../../packages/gate/src/execution/executions.ts';
 import { runGate } from '../../../packages/gate/src/main.ts';
-import { Peer } from '../../../packages/gate/src/schedule/peers.ts';
+import { Peer } from '../../../packages/gate/src/schedule/peer.ts';
 
 const [when, config = ''] = process.argv.slice(2);
 const die = (): void => void process.kill(process.pid, 'SIGKILL');

@@ -12,7 +12,7 @@ import {
 import type { Identity } from '@csc-fleet/common/rpc';
 import type { LogFields, LogMessage } from '@csc-fleet/common/service';
 import { checkBounds, linkBounds, requestInvalid } from '../bounds/index.ts';
-import { Peer, type PeerWay } from '../schedule/peers.ts';
+import { Peer, type PeerWay } from '../schedule/peer.ts';
 import type { Scheduler } from '../schedule/scheduler.ts';
 import { patiently } from '../store/store-error.ts';
 import { type ChainHeadPorts, takeChainHead, takeHello } from './chain-heads.ts';

@@ -2,7 +2,7 @@ import { ExecutionState, type Hello, toDuration } from '@csc-fleet/common/messag
 import type { LiveExecution } from '../execution/execution.ts';
 import type { Executions } from '../execution/executions.ts';
 import type { Finisher } from '../execution/finisher.ts';
-import type { Peer } from '../schedule/peers.ts';
+import type { Peer } from '../schedule/peer.ts';
 import type { Scheduler } from '../schedule/scheduler.ts';
 import { takeAccepted, takeReturned } from './progress.ts';
 import { type LateStartPorts, takeLateStart } from './take-late.ts';

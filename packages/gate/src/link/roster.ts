@@ -7,7 +7,8 @@ import type { LiveExecution } from '../execution/execution.ts';
 import type { Executions } from '../execution/executions.ts';
 import { isTerminal } from '../execution/row.ts';
 import { type Absences, absenceOf } from '../schedule/absences.ts';
-import type { Peer, Peers } from '../schedule/peers.ts';
+import type { Peer } from '../schedule/peer.ts';
+import type { Peers } from '../schedule/peers.ts';
 import type { Store } from '../store/store.ts';
 
 export interface RosterPorts {

@@ -8,7 +8,7 @@ import { auditOfLateReceipt } from '../execution/audit.ts';
 import type { Happening, LiveExecution } from '../execution/execution.ts';
 import type { Executions } from '../execution/executions.ts';
 import type { Finisher } from '../execution/finisher.ts';
-import type { Peer } from '../schedule/peers.ts';
+import type { Peer } from '../schedule/peer.ts';
 import type { Scheduler } from '../schedule/scheduler.ts';
 import type { Store } from '../store/store.ts';
 import type { ExecutorKeys } from './executor-keys.ts';

@@ -1,4 +1,4 @@
-import type { Peer, Seat } from './peers.ts';
+import type { Peer, Seat } from './peer.ts';
 
 // A client that is there answers at once, and one that has lost its connection is back by then; a seat is held meanwhile.
 const waitMs = 60_000;

@@ -6,7 +6,7 @@ import type { ScriptedExecutor } from '@csc-fleet/test-kit/gate/scripted-executo
 import { agent, type TestGate } from '@csc-fleet/test-kit/gate/test-gate';
 import { beforeEach, describe, expect, it, vi } from 'vitest';
 import { maxPlacings } from '../execution/placings.ts';
-import { Peer } from './peers.ts';
+import { Peer } from './peer.ts';
 import { Rests } from './rests.ts';
 
 let test: TestGate;

@@ -14,7 +14,7 @@ import { fromStoredApprovals } from '../execution/row.ts';
 import { type HeldSubmission, submissionOf } from '../execution/submission-of.ts';
 import type { NewExecution } from '../store/tables.ts';
 import { toOfferTimes } from './offers.ts';
-import type { Seat } from './peers.ts';
+import type { Seat } from './peer.ts';
 
 /** What a ticket says of its execution, from a row that is recorded or is about to be. */
 export type Mintable = Pick<

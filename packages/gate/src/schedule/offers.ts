@@ -1,4 +1,4 @@
-import type { Peer } from './peers.ts';
+import type { Peer } from './peer.ts';
 
 /** An offer that has left, and of which it is not known yet whether its ticket was redeemed. */
 export interface SentOffer {

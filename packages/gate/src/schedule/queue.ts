@@ -1,5 +1,5 @@
 import { canonicalJson } from '@csc-fleet/common/encoding';
-import type { Requirement } from './peers.ts';
+import type { Requirement } from './requirement.ts';
 
 /** An execution that waits, and its number in the order of all. */
 interface Entry {

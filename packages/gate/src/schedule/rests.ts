@@ -1,4 +1,5 @@
-import type { Peer, Peers } from './peers.ts';
+import type { Peer } from './peer.ts';
+import type { Peers } from './peers.ts';
 
 const firstMs = 5_000;
 const longestMs = 60_000;

@@ -13,8 +13,10 @@ import { BindingsWanted } from './bindings-wanted.ts';
 import { Breakers } from './breakers.ts';
 import type { Mint, Placement } from './mint.ts';
 import { Offers } from './offers.ts';
-import { type Peer, Peers, type PlacingOwners, type Requirement, requirementOf, type Seat } from './peers.ts';
+import type { Peer, Seat } from './peer.ts';
+import { Peers, type PlacingOwners } from './peers.ts';
 import { Queue } from './queue.ts';
+import { type Requirement, requirementOf } from './requirement.ts';
 import { Rests } from './rests.ts';
 import { Tally } from './tally.ts';
 

@@ -8,7 +8,7 @@ import type { Finisher } from '../execution/finisher.ts';
 import { executorName } from '../execution/row.ts';
 import type { Absences } from './absences.ts';
 import { nextStep, type SentOffer, toOfferTimes } from './offers.ts';
-import { requirementOf } from './peers.ts';
+import { requirementOf } from './requirement.ts';
 import type { Scheduler } from './scheduler.ts';
 
 export interface SweepPorts {

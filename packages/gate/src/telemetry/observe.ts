@@ -11,7 +11,8 @@ import type { Roster } from '../link/roster.ts';
 import type { Cosigning } from '../log/cosigning.ts';
 import type { ReceiptLog } from '../log/receipt-log.ts';
 import type { Breakers } from '../schedule/breakers.ts';
-import type { Peer, Peers } from '../schedule/peers.ts';
+import type { Peer } from '../schedule/peer.ts';
+import type { Peers } from '../schedule/peers.ts';
 import { type GateStage, gateInstruments } from './instruments.ts';
 import { RunWatch, reasonIn } from './run-watch.ts';
 
