@@ -4500,7 +4500,7 @@ const joining: readonly Mutant[] = [
   },
   {
     name: 'label-that-nobody-certified',
-    file: 'packages/gate/src/link/connection.ts',
+    file: 'packages/gate/src/link/check-hello.ts',
     before: 'const other = certified === undefined ? undefined : uncertifiedLabel(labels, certified);',
     after: 'const other = certified === undefined ? undefined : uncertifiedLabel({}, { ...labels });',
     tests: ['packages/gate/src/link/connection.test.ts'],

@@ -1,5 +1,4 @@
-import { CscError, isCscError, quoteBriefly } from '@csc-fleet/common/errors';
-import { uncertifiedLabel } from '@csc-fleet/common/identity';
+import { type CscError, isCscError } from '@csc-fleet/common/errors';
 import {
   type ConnectRequest,
   type ConnectResponse,
@@ -16,6 +15,8 @@ import { Peer, type PeerWay } from '../schedule/peer.ts';
 import type { Scheduler } from '../schedule/scheduler.ts';
 import { patiently } from '../store/store-error.ts';
 import { type ChainHeadPorts, takeChainHead, takeHello } from './chain-heads.ts';
+import { checkAlone, checkLabels, summarizeLabels } from './check-hello.ts';
+import { type ConditionPorts, takeCondition } from './condition.ts';
 import type { ExecutorKeys } from './executor-keys.ts';
 import { findOwn, takeAccepted, takeProgress } from './progress.ts';
 import { notCounted, Uncounted } from './receipts.ts';
@@ -51,7 +52,7 @@ export interface Remote {
   readonly isOurs?: boolean | undefined;
 }
 
-export interface ConnectionPorts extends ReconcilePorts, ReceiptPorts, RefusalPorts {
+export interface ConnectionPorts extends ReconcilePorts, ReceiptPorts, RefusalPorts, ConditionPorts {
   readonly executions: ReconcilePorts['executions'] & ReceiptPorts['executions'];
   readonly store: ReceiptPorts['store'] & ChainHeadPorts['store'];
   readonly finisher: ReconcilePorts['finisher'] & ReceiptPorts['finisher'];
@@ -132,9 +133,7 @@ export class Connection implements ExecutorConnection {
     if (message.$case === 'heartbeat') {
       this.#ports.roster.heard(peer);
       this.#remote.send({ message: { $case: 'heartbeatAck', value: {} } });
-      this.#heardOfTrials(peer, message.value.wouldRefuse);
-      this.#heardOfTime(peer, message.value.sentAt);
-      this.#heardOfDisk(peer, message.value.shortage);
+      takeCondition(this.#ports, peer, message.value);
       await this.#inLine(async () => {
         if (!(await takeChainHead(this.#ports, this.#remote.executor, message.value.chainHeadJson)))
           peer.wentBack = true;
@@ -181,54 +180,6 @@ export class Connection implements ExecutorConnection {
     });
   }
 
-  // Its owner tries out what it is to enforce: once this stands still, it can.
-  #heardOfTrials(peer: Peer, wouldRefuse: number): void {
-    if (wouldRefuse > peer.wouldRefuse)
-      this.#ports.onNotice('an executor has run what it will refuse once it enforces', {
-        executor: peer.id,
-        sinceItsStart: wouldRefuse,
-      });
-    peer.wouldRefuse = wouldRefuse;
-  }
-
-  // It would refuse whatever it is offered, and is the least loaded of all.
-  #heardOfDisk(peer: Peer, shortage: string): void {
-    const wasShort = peer.shortage !== '';
-    peer.shortage = shortage;
-    if ((shortage !== '') === wasShort) return;
-    const { scheduler, onNotice } = this.#ports;
-    if (!wasShort)
-      onNotice(
-        'an executor has no room on its disk, or no certificate that counts: nothing is placed there',
-        {
-          executor: peer.id,
-          why: shortage,
-        },
-      );
-    else {
-      onNotice('an executor takes offers again: what it lacked is there', { executor: peer.id });
-      scheduler.place();
-    }
-  }
-
-  // Beyond what a ticket can be written for it is no use to anybody, and it may be set right at any time.
-  #heardOfTime(peer: Peer, sentAt: Date | undefined): void {
-    const { clock, scheduler, onNotice } = this.#ports;
-    const wasTooFar = peer.skew.isTooFar;
-    peer.heardTime(sentAt, clock.now());
-    if (peer.skew.isTooFar === wasTooFar) return;
-    const clockIs = `${peer.skew} this gate's`;
-    if (!wasTooFar)
-      onNotice('the clock of an executor is too far off: nothing is placed there', {
-        executor: peer.id,
-        clockIs,
-      });
-    else {
-      onNotice('the clock of an executor is right again', { executor: peer.id, clockIs });
-      scheduler.place();
-    }
-  }
-
   async #hello(hello: Hello): Promise<void> {
     if (this.#peer !== undefined)
       throw requestInvalid('hello', 'was said already: it is the first message, and no other');
@@ -245,8 +196,7 @@ export class Connection implements ExecutorConnection {
     checkAlone(scheduler, executor, hello);
     const peer = new Peer(executor, hello, this.#wayTo());
     peer.wentBack = wentBack;
-    this.#heardOfTime(peer, hello.sentAt);
-    this.#heardOfDisk(peer, hello.shortage);
+    takeCondition(this.#ports, peer, hello);
     peer.certificate = this.#remote.certificate;
     this.#peer = peer;
     const before = placedAt(this.#ports.executions, peer.id);
@@ -355,32 +305,4 @@ export class Connection implements ExecutorConnection {
     this.#isOver = true;
     this.#remote.hangUp(error);
   }
-}
-
-// Of labels that an executor chooses: 64 of the longest would be 20 KB of log for each connection.
-const maxLoggedLength = 512;
-
-function summarizeLabels(labels: Readonly<Record<string, string>>): string {
-  const text = Object.entries(labels)
-    .map(([name, value]) => `${name}=${value}`)
-    .join(', ');
-  return text.length <= maxLoggedLength ? text : `${text.slice(0, maxLoggedLength)}…`;
-}
-
-// What a host may be sent hangs on them.
-function checkLabels({ labels }: Hello, certified: Remote['labels']): void {
-  const other = certified === undefined ? undefined : uncertifiedLabel(labels, certified);
-  if (other === undefined) return;
-  const message = `this executor's certificate does not say the label ${quoteBriefly(other)} as it does: leave it out, or join anew with it`;
-  throw new CscError('CREDENTIALS_INVALID', message);
-}
-
-// Two hosts with one certificate and a journal each could both be given the same execution.
-function checkAlone({ peers }: Pick<Scheduler, 'peers'>, { uri }: Identity, hello: Hello): void {
-  const connected = peers.get(uri);
-  if (connected === undefined || connected.receiptKey.keyId === hello.receiptKeyId) return;
-  throw new CscError(
-    'CREDENTIALS_INVALID',
-    'this executor is connected with another receipt key: does another host have its certificate?',
-  );
 }
