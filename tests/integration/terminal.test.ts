@@ -160,6 +160,15 @@ describe('csc submit --tty', () => {
     expect((await fleet.csc(['get', id, '--output'])).stdout).not.toContain('"version":3');
   }, 60_000);
 
+  it('is asked for in vain where its recording could not be written: nothing runs', async () => {
+    const before = await newest();
+    const inTheWay = join(fleet.directory, 'workspace');
+    const { screen, code } = await submit(contractOf('true'), '--record', inTheWay).ended;
+    expect(screen.replaceAll(/\s+/g, ' ')).toContain(`--record ${inTheWay} is a directory: name a file`);
+    expect(code).not.toBe(0);
+    expect(await newest()).toBe(before);
+  });
+
   it('shows its job one terminal, which is its own, and no way to type into it or another one', async () => {
     const script = `
 import fcntl, os, termios

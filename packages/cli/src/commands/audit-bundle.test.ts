@@ -10,7 +10,7 @@ import {
 } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import { type BundleProgress, verifyBundle } from '@csc-fleet/common/audit-bundle';
-import { createKeyRing, createSigner, generateKeyPair } from '@csc-fleet/common/crypto';
+import { createKeyRing, createSigner, generateKeyPair, toKeyRingJson } from '@csc-fleet/common/crypto';
 import { makeDirectory } from '@csc-fleet/common/files';
 import { createDevelopmentPki } from '@csc-fleet/common/pki';
 import {
@@ -187,6 +187,25 @@ describe('an audit bundle', () => {
     expect([brought.code, brought.shown.verdict]).toEqual([1, 'done faulty']);
     expect(brought.shown.text).toContain('they do not lead to the CA that is pinned');
   });
+
+  it('is believed no receipt of a key that its keys revoke, whatever certificate it brings, by csc and by a browser', async () => {
+    const entry = { keyId: 'lost', publicKey: signer.publicKey, owner: host.owner, revokedAt: new Date() };
+    const { code, shown } = await host.look(
+      (dir) => {
+        writeFileSync(join(dir, 'trust/keys.json'), toKeyRingJson([entry]));
+        relist(dir);
+      },
+      ['--fleet-ca', ca, '--keys', scratchFile('lost.json', toKeyRingJson([entry]))],
+    );
+    expect([code, shown.verdict]).toEqual([1, 'done faulty']);
+    expect(shown.text).toMatch(/0 receipts verify[\s\S]*revoked/);
+  });
+
+  function scratchFile(name: string, text: string): string {
+    const path = join(scratch, name);
+    writeFileSync(path, text);
+    return path;
+  }
 
   // With the certificates of this fleet's executor, which are not of the key that has signed it.
   function strangersReceipt(): Buffer {

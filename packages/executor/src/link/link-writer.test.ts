@@ -98,6 +98,23 @@ describe('messages to the gate', () => {
     expect(taken).toHaveLength(before);
   });
 
+  it('that come after the end of a call were not taken', async () => {
+    let taken = 0;
+    const write = createLinkWriter(call, () => {
+      taken += 1;
+    });
+    const answered = once(call, 'data');
+    write(message('0'));
+    await answered;
+    await expect.poll(() => taken).toBe(1);
+    call.end();
+    const failed = once(call, 'error');
+    write(message('1'));
+    expect(await failed).toMatchObject([{ code: 'ERR_STREAM_WRITE_AFTER_END' }]);
+    for (let turn = 0; turn < 20; turn += 1) await new Promise(setImmediate);
+    expect(taken).toBe(1);
+  });
+
   it('that were said before the call is ended arrive before its end', async () => {
     const write = createLinkWriter(call, () => undefined);
     const answered = once(call, 'data');
