@@ -1,8 +1,9 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { closeSync, constants, openSync } from 'node:fs';
+import { defaultScratchDirectory } from '@csc-fleet/common/processes';
 import { probeHost } from '@csc-fleet/sandbox/doctor';
-import { createSharedContent, defaultScratchDirectory, openNameKey } from '@csc-fleet/sandbox/host';
+import { createSharedContent, openNameKey } from '@csc-fleet/sandbox/host';
 import {
   bwrapArguments,
   defaultRunLimits,

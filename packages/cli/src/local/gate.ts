@@ -1,11 +1,11 @@
 import { randomBytes } from 'node:crypto';
-import { mkdirSync, rmSync } from 'node:fs';
+import { rmSync } from 'node:fs';
 import { createSigner, type Signer } from '@csc-fleet/common/crypto';
 import { createPolicySet, type PolicyDocument } from '@csc-fleet/common/policy';
+import { defaultScratchDirectory, makeScratch } from '@csc-fleet/common/processes';
 import { createGate, type Gate, type GateOptions } from '@csc-fleet/gate/compose';
 import { defaultGateLimits } from '@csc-fleet/gate/config';
 import { createMemoryStore } from '@csc-fleet/gate/memory-store';
-import { clearAbandoned, defaultScratchDirectory, toScratchPath } from '@csc-fleet/sandbox/host';
 
 /** The identity that submits in `csc run`. */
 export const localPrincipal = {
@@ -37,7 +37,7 @@ const dayInSec = 24 * 60 * 60;
  * a file system for that: what must outlast the run is in the executor's journal and in the receipt.
  */
 export async function startLocalGate(policy: PolicyDocument): Promise<LocalGate> {
-  const scratch = makeScratch();
+  const scratch = makeScratch(defaultScratchDirectory());
   const removeScratch = () => rmSync(scratch, { recursive: true, force: true });
   const signer = createSigner(randomBytes(32), `csc-run-gate-${randomBytes(8).toString('hex')}`);
   const { promise: failed, reject: fail } = Promise.withResolvers<never>();
@@ -74,13 +74,4 @@ function bindTo(profile: string) {
     bindings_version: 'csc.bindings.v0.1' as const,
     bindings: [{ identity: localPrincipal.uri, policies: [profile] }],
   };
-}
-
-// A run that was killed could not clear its own away.
-function makeScratch(): string {
-  const directory = defaultScratchDirectory();
-  clearAbandoned(directory);
-  const path = toScratchPath(directory);
-  mkdirSync(path, { mode: 0o700 });
-  return path;
 }

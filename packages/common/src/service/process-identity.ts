@@ -1,5 +1,6 @@
 import { execFileSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
+import { identify } from '../processes/index.ts';
 
 /**
  * Names one process for ever, as "PID START": a pid alone is given to another process later, so the start time goes
@@ -16,14 +17,11 @@ export function isAlive(identity: string): boolean {
   return processIdentity(pid) === identity;
 }
 
-// proc_pid_stat(5): the name in field 2 may hold spaces and brackets; field 3 is the state, field 22 the start time.
 function startFromProc(pid: number): string | undefined {
+  const startTime = identify(pid)?.startTime;
+  if (startTime === undefined) return undefined;
   try {
-    const stat = readFileSync(`/proc/${pid}/stat`, 'latin1');
-    const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
-    const [state, start] = [fields[0], fields[19]];
-    if (start === undefined || state === 'Z' || state === 'X') return undefined;
-    return `${start} ${readFileSync('/proc/sys/kernel/random/boot_id', 'latin1').trim()}`;
+    return `${startTime} ${readFileSync('/proc/sys/kernel/random/boot_id', 'latin1').trim()}`;
   } catch {
     return undefined;
   }

@@ -1,7 +1,8 @@
 import { closeSync, existsSync, openSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { CscError } from '@csc-fleet/common/errors';
-import { defaultScratchDirectory, type JobUser, openContent } from '@csc-fleet/sandbox/host';
+import { defaultScratchDirectory } from '@csc-fleet/common/processes';
+import { type JobUser, openContent } from '@csc-fleet/sandbox/host';
 import {
   findCscConfine,
   type Launcher,

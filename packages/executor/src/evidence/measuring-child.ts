@@ -1,7 +1,8 @@
 import { type ChildProcess, type SpawnOptions, type StdioOptions, spawn } from 'node:child_process';
 import { closeSync, openSync } from 'node:fs';
 import type { Readable, Writable } from 'node:stream';
-import { defaultScratchDirectory, openContent } from '@csc-fleet/sandbox/host';
+import { defaultScratchDirectory } from '@csc-fleet/common/processes';
+import { openContent } from '@csc-fleet/sandbox/host';
 import { findCscConfine, prlimitPath } from '@csc-fleet/sandbox/launch';
 import { ownFilter } from '@csc-fleet/sandbox/seccomp';
 import { confineVariable, type MeasuringRequest, measuringProgram } from './measuring-program.ts';

@@ -1,6 +1,6 @@
 import { readlinkSync } from 'node:fs';
+import { isAlive } from '@csc-fleet/common/processes';
 import { describe, expect, it } from 'vitest';
-import { isAlive } from '../host/processes.ts';
 import { findOwner, toJobsName, toLeafName } from './names.ts';
 
 const namespace = /\d+/.exec(readlinkSync('/proc/self/ns/pid'))?.[0] ?? '';

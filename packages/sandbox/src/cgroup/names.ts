@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { ownerPattern, type ProcessId, parseOwner, toOwnerId } from '../host/index.ts';
+import { ownerPattern, type ProcessId, parseOwner, toOwnerId } from '@csc-fleet/common/processes';
 
 /** A new name for the common group of an executor's jobs, which says whose it is. */
 export function toJobsName(): string {

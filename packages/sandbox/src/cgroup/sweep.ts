@@ -1,6 +1,6 @@
 import { readdirSync } from 'node:fs';
 import { basename, join } from 'node:path';
-import { isAlive } from '../host/index.ts';
+import { isAlive } from '@csc-fleet/common/processes';
 import { killGroup, openGroup, removeDirectory } from './group.ts';
 import { controllers } from './hierarchy.ts';
 import { findOwner } from './names.ts';

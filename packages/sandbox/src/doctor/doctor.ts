@@ -4,11 +4,11 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { isCscError } from '@csc-fleet/common/errors';
 import { narrowLimits } from '@csc-fleet/common/limits';
+import { defaultScratchDirectory } from '@csc-fleet/common/processes';
 import { type Cgroups, openCgroups, probeCgroups } from '../cgroup/index.ts';
 import {
   advised,
   type Check,
-  defaultScratchDirectory,
   examinePool,
   examineRoots,
   examineTools,

@@ -24,13 +24,10 @@ export {
 } from './job-access.ts';
 export { type JobUserLeases, JobUserPool, shareUser, type UserLease } from './job-user-pool.ts';
 export { isOnlyOf, keepOwnFile, readOwnFile, toFileKey } from './own-file.ts';
-export { ownerPattern, parseOwner, toMarkedPath, toOwnerId, toUntoldName } from './owned-names.ts';
+export { toMarkedPath, toUntoldName } from './owned-names.ts';
 export {
   findCommand,
-  identify,
   innerPid,
-  isAlive,
-  type ProcessId,
   sendSignal,
   signalProcess,
   waitUntilGone,
@@ -40,11 +37,9 @@ export { examineProgramFile, examineTools, toolPath } from './programs.ts';
 export { findProxyUser, isPool, type JobUser, type JobUsers, type RunAs, resolveJobUsers } from './run-as.ts';
 export {
   createSharedContent,
-  defaultScratchDirectory,
   openContent,
   openNameKey,
   type SharedContent,
-  toScratchPath,
   treePrefix,
 } from './scratch.ts';
-export { clearAbandoned, sweepLeftovers } from './sweep.ts';
+export { sweepLeftovers } from './sweep.ts';

@@ -1,14 +1,7 @@
 import { spawn } from 'node:child_process';
+import { identify, isAlive } from '@csc-fleet/common/processes';
 import { describe, expect, it } from 'vitest';
-import {
-  identify,
-  innerPid,
-  isAlive,
-  isNested,
-  sendSignal,
-  signalProcess,
-  waitUntilGone,
-} from './processes.ts';
+import { innerPid, isNested, sendSignal, signalProcess, waitUntilGone } from './processes.ts';
 
 describe('processes', () => {
   it('are who they are only until they end', async () => {

@@ -1,30 +1,7 @@
 import { closeSync, openSync, readdirSync, readFileSync, readSync, statSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises';
-
-/** One process for as long as it lives: a pid alone may be given to another one later. */
-export interface ProcessId {
-  readonly pid: number;
-  /** Clock ticks after boot, from /proc/PID/stat (proc(5), field 22). */
-  readonly startTime: string;
-}
-
-interface ProcessStat {
-  readonly state: string;
-  readonly parent: number;
-  readonly startTime: string;
-}
-
-/** The process that has this pid now; undefined where there is none, or only what is left to be waited for. */
-export function identify(pid: number): ProcessId | undefined {
-  const stat = readStat(pid);
-  return stat === undefined ? undefined : { pid, startTime: stat.startTime };
-}
-
-/** Whether it is still running; false once it is a zombie, when its memory, files and PID namespace are gone. */
-export function isAlive({ pid, startTime }: ProcessId): boolean {
-  return readStat(pid)?.startTime === startTime;
-}
+import { identify, isAlive, type ProcessId, parseStat, readStat } from '@csc-fleet/common/processes';
 
 const soonMs = 0.6;
 
@@ -142,20 +119,6 @@ export function listProcesses(): number[] {
   return readdirSync('/proc')
     .filter((name) => /^\d+$/.test(name))
     .map(Number);
-}
-
-function readStat(pid: number): ProcessStat | undefined {
-  const text = readProc(`${pid}/stat`);
-  return text === undefined ? undefined : parseStat(text);
-}
-
-// Undefined of what is left to be waited for.
-function parseStat(text: string): ProcessStat | undefined {
-  // The name in parentheses may hold anything, so the fields are counted from the last one on.
-  const fields = text.slice(text.lastIndexOf(')') + 2).split(' ', 20);
-  const [state = '', parent] = fields;
-  if (state === 'Z' || state === 'X') return undefined;
-  return { state, parent: Number(parent), startTime: fields[19] ?? '' };
 }
 
 /** A variable of the environment that a process was started with (proc_pid_environ(5)); undefined where it cannot be seen. */

@@ -1,15 +1,8 @@
 import { randomBytes } from 'node:crypto';
-import { accessSync, closeSync, constants, openSync, rmSync, unlinkSync, writeSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { closeSync, constants, openSync, rmSync, unlinkSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
+import { toOwnerId, toScratchPath } from '@csc-fleet/common/processes';
 import { descriptorPath } from './host-path.ts';
-import { ownerPattern, parseOwner, toOwnerId } from './owned-names.ts';
-import type { ProcessId } from './processes.ts';
-
-/** A new name in the scratch directory, which says whose it is. */
-export function toScratchPath(directory: string): string {
-  return join(directory, `csc-run-${toOwnerId()}-${randomBytes(6).toString('hex')}`);
-}
 
 /** Of the name of a directory that jobs see in their mount table; an untold name follows. */
 export const treePrefix = 'libetc-';
@@ -25,24 +18,6 @@ export function openNameKey(directory: string): { readonly key: string; close():
 /** The key that a file of the scratch directory says; undefined for other files. */
 export function findNameKey(path: string): string | undefined {
   return /^csc-names-.*-([0-9a-f]{32})$/.exec(path)?.[1];
-}
-
-const ownedPath = new RegExp(`\\bcsc-(?:run|names)-${ownerPattern}-`);
-
-/** Whose name it is, in a path of the scratch directory; undefined for other paths, and other PID namespaces. */
-export function findScratchOwner(path: string): ProcessId | undefined {
-  const [, pid, startTime, namespace] = ownedPath.exec(path) ?? [];
-  return parseOwner(pid, startTime, namespace);
-}
-
-/** Where files live that lose their name at once: in memory where the system has such a place. */
-export function defaultScratchDirectory(): string {
-  try {
-    accessSync('/dev/shm', constants.W_OK);
-    return '/dev/shm';
-  } catch {
-    return tmpdir();
-  }
 }
 
 /** A new descriptor at the start of a file without a name that holds `content`. The caller closes it. */

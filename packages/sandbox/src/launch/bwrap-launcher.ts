@@ -1,7 +1,8 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { CscError } from '@csc-fleet/common/errors';
+import { defaultScratchDirectory } from '@csc-fleet/common/processes';
 import type { Cgroups } from '../cgroup/index.ts';
-import { createSharedContent, defaultScratchDirectory, openNameKey, toUntoldName } from '../host/index.ts';
+import { createSharedContent, openNameKey, toUntoldName } from '../host/index.ts';
 import { findExecutable, findTooLong, type HostFacts, toRunFacts } from '../plan/index.ts';
 import { findCscLauncher } from './csc-launcher.ts';
 import { createEtcTree } from './etc-tree.ts';

@@ -1,13 +1,7 @@
 import { constants } from 'node:os';
 import { guarded } from '@csc-fleet/common/errors';
-import {
-  findCommand,
-  identify,
-  innerPid,
-  type ProcessId,
-  signalProcess,
-  waitUntilGone,
-} from '../host/index.ts';
+import { identify, type ProcessId } from '@csc-fleet/common/processes';
+import { findCommand, innerPid, signalProcess, waitUntilGone } from '../host/index.ts';
 import { type BwrapExit, type BwrapSpawn, startBwrapProcess } from './bwrap-process.ts';
 import { type BwrapStatus, parseBwrapStatus } from './bwrap-status.ts';
 import { type SegmentEnd, type SegmentProcess, tooLong } from './segment.ts';

@@ -1,13 +1,14 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { chownSync, closeSync, openSync, readdirSync, readlinkSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { defaultScratchDirectory } from '@csc-fleet/common/processes';
 import { programFile } from '@csc-fleet/test-kit/programs';
 import { findProcesses } from '@csc-fleet/test-kit/sandbox/find-processes';
 import { makeTree, type TestTree } from '@csc-fleet/test-kit/sandbox/plan';
 import type { Run } from '@csc-fleet/test-kit/sandbox/runner';
 import type { TestExecutorOptions } from '@csc-fleet/test-kit/sandbox/test-executor';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { defaultScratchDirectory, findNameKey } from '../host/scratch.ts';
+import { findNameKey } from '../host/scratch.ts';
 import { sweepLeftovers } from '../host/sweep.ts';
 import { findCscLauncher } from './csc-launcher.ts';
 

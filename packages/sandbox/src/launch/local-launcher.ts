@@ -1,4 +1,4 @@
-import { defaultScratchDirectory } from '../host/index.ts';
+import { defaultScratchDirectory } from '@csc-fleet/common/processes';
 import { openCommandPipes } from './command-pipes.ts';
 import type { Launcher } from './launcher.ts';
 import { prepareLocalSegment } from './local-segment.ts';

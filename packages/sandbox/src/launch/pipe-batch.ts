@@ -12,7 +12,8 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import { guarded } from '@csc-fleet/common/errors';
-import { toolPath, toScratchPath } from '../host/index.ts';
+import { toScratchPath } from '@csc-fleet/common/processes';
+import { toolPath } from '../host/index.ts';
 import { findCscLauncher } from './csc-launcher.ts';
 
 /** Both ends of a pipe. Whoever takes it closes both. */

@@ -1,5 +1,5 @@
 import { fchownSync } from 'node:fs';
-import { defaultScratchDirectory } from '../host/index.ts';
+import { defaultScratchDirectory } from '@csc-fleet/common/processes';
 import {
   closePipes,
   findPipeMaker,

@@ -13,6 +13,7 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { defaultScratchDirectory } from '@csc-fleet/common/processes';
 import { childrenOf, findProcesses } from '@csc-fleet/test-kit/sandbox/find-processes';
 import {
   createSandboxRunner,
@@ -22,7 +23,7 @@ import {
 } from '@csc-fleet/test-kit/sandbox/runner';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
 import { probeHost } from '../doctor/probe-host.ts';
-import { defaultScratchDirectory, openContent } from '../host/index.ts';
+import { openContent } from '../host/index.ts';
 import { toRunFacts } from '../plan/facts.ts';
 import type { SandboxPlan } from '../plan/index.ts';
 import { type BwrapLauncher, createBwrapLauncher } from './bwrap-launcher.ts';
