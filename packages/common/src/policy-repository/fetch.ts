@@ -1,9 +1,24 @@
-import { EqualVersionError } from 'tuf-js/dist/error.js';
-import { TrustedMetadataStore } from 'tuf-js/dist/store.js';
-import { artifactBytes, sha256Hex } from '../encoding/index.ts';
-import { CscError, isCscError } from '../errors/index.ts';
-import { hasBoundedMembers, toHashedName, toRoot, toTargets } from './metadata.ts';
+import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { type Fetcher, Updater } from 'tuf-js';
+import { DownloadHTTPError, DownloadLengthMismatchError } from 'tuf-js/dist/error.js';
+import { artifactBytes } from '../encoding/index.ts';
+import type { CscError } from '../errors/index.ts';
+import { readBoundedFile } from '../files/index.ts';
+import { makeScratch } from '../processes/index.ts';
+import { hasBoundedMembers, toTargets } from './metadata.ts';
 import { type Files, isOwnersFile } from './owners-files.ts';
+import {
+  explainRefusal,
+  explainSource,
+  findOwnFault,
+  nothingPublished,
+  nowhereToVerify,
+  type Remains,
+  tooMuch,
+  tooSlow,
+} from './refusals.ts';
+import { type RoleBytes, readMetadata } from './version.ts';
 
 /** Where the published files come from: a gate, a directory. Whoever hands them over is believed nothing. */
 export interface RepositorySource {
@@ -22,111 +37,91 @@ export interface SourceDeadlines {
   readonly refreshMs: number;
 }
 
-/** The most that each role's file may have, in bytes: what tuf-js takes by itself. */
-const metadataBytes = { root: 512_000, timestamp: 16_384, snapshot: 2_000_000, targets: 5_000_000 } as const;
-const maxRootRotations = 256;
-const maxAllTargetBytes = 64 * 1_048_576;
+/** One refresh. */
+export interface Refresh {
+  /** What it builds on: of whoever has heard nothing yet, the pinned root. */
+  readonly known: Pick<RoleBytes, 'root'> & Partial<RoleBytes>;
+  readonly source: RepositorySource;
+  readonly deadlines: SourceDeadlines;
+  /** Where its files lie meanwhile: in the first that takes them. */
+  readonly scratchDirectories: readonly string[];
+  /** Where nothing comes of it. */
+  readonly remains: Remains;
+}
 
-type Role = keyof typeof metadataBytes;
-
-/** The metadata of one version, as it was signed. */
-export type RoleBytes = Readonly<Record<Role, Buffer>>;
-
-/** Of whoever has heard nothing yet: the pinned root. */
-export type KnownMetadata = Pick<RoleBytes, 'root'> & Partial<RoleBytes>;
+/** The newest metadata, verified from what is known on (TUF §5), and the way to what it names. */
+export interface News {
+  readonly metadata: RoleBytes;
+  /** The owners' files, each as it was signed. Throws POLICY_INVALID for more than a host takes. */
+  fetchTargets(): Promise<Files>;
+}
 
 /**
- * The newest metadata, verified from what is known on (TUF §5.3 to 5.6). tuf-js says of each file whether it counts; its own
- * client does that only with what it can write down, and a host whose disk is full is to hear its owners too. Throws what the
- * models and `SourceReader` throw.
+ * Has tuf-js fetch and verify what is new, and `take` say what comes of it. tuf-js takes no file that it cannot write
+ * down: its files lie in a directory of this moment, so that a host whose disk is full hears its owners too. Throws what
+ * the source does where that is a CscError, REPOSITORY_UNREACHABLE for all else that keeps a file from coming in time,
+ * POLICY_STALE for what has expired, POLICY_UNSIGNED for what does not verify, POLICY_INVALID for more than a host takes,
+ * FILE_UNWRITABLE where none of the directories takes the files, and what `take` throws.
  */
-export async function fetchMetadata(known: KnownMetadata, reader: SourceReader): Promise<RoleBytes> {
-  const trusted = new TrustedMetadataStore(known.root);
-  const root = await followRoots(trusted, known.root, reader);
-  const timestamp = await takeTimestamp(trusted, known.timestamp, reader);
-  // Without consistent snapshots, names have no versions (TUF §6.2).
-  const named = (role: Role, version: number | undefined) =>
-    trusted.root.signed.consistentSnapshot ? `${version}.${role}.json` : `${role}.json`;
-  const take = async (role: Role, version: number | undefined, update: (bytes: Buffer) => void) => {
-    const bytes = await reader.metadata(role, named(role, version));
-    update(bytes);
-    return bytes;
-  };
-  const isSnapshot = (bytes: Buffer) => counts(() => trusted.updateSnapshot(bytes, true));
-  const snapshot =
-    known.snapshot !== undefined && isSnapshot(known.snapshot)
-      ? known.snapshot
-      : await take('snapshot', trusted.timestamp?.signed.snapshotMeta.version, (bytes) =>
-          trusted.updateSnapshot(bytes),
-        );
-  const updateTargets = (bytes: Buffer) => trusted.updateDelegatedTargets(bytes, 'targets', 'root');
-  const { targets: kept } = known;
-  const targets =
-    kept !== undefined && counts(() => updateTargets(kept))
-      ? kept
-      : await take('targets', trusted.snapshot?.signed.meta['targets.json']?.version, updateTargets);
-  return { root, timestamp, snapshot, targets };
-}
-
-// TUF §5.3: from version to version.
-async function followRoots(
-  trusted: TrustedMetadataStore,
-  first: Buffer,
-  reader: SourceReader,
-): Promise<Buffer> {
-  let root = first;
-  for (let count = 0; count < maxRootRotations; count++) {
-    const next = await reader.find('root', `${trusted.root.signed.version + 1}.root.json`);
-    if (next === undefined) break;
-    trusted.updateRoot(next);
-    root = next;
+export async function fetchNews<T>(refresh: Refresh, take: (news: News) => Promise<T>): Promise<T> {
+  const { scratchDirectories, deadlines, remains } = refresh;
+  const until = performance.now() + deadlines.refreshMs;
+  const faults = new Map<string, string>();
+  for (const directory of scratchDirectories) {
+    const fetcher = new SourceFetcher(refresh, until);
+    try {
+      return await inScratch(directory, async (place) => take(await update(place, refresh, fetcher)));
+    } catch (error) {
+      if (fetcher.failure !== undefined) throw fetcher.failure;
+      const why = findOwnFault(error);
+      if (why === undefined) throw explainRefusal(error, remains);
+      faults.set(directory, why);
+    }
   }
-  return root;
+  throw nowhereToVerify(faults, remains);
 }
 
-// TUF §5.4: the one before is only what the next must not go back behind.
-async function takeTimestamp(
-  trusted: TrustedMetadataStore,
-  known: Buffer | undefined,
-  reader: SourceReader,
-): Promise<Buffer> {
-  if (known !== undefined) counts(() => trusted.updateTimestamp(known));
-  const offered = await reader.find('timestamp', 'timestamp.json');
-  // Every repository has one: where it is missing, there is none.
-  if (offered === undefined) throw reader.unreachable(nothingPublished());
+async function inScratch<T>(directory: string, use: (place: string) => Promise<T>): Promise<T> {
+  const place = makeScratch(directory);
   try {
-    trusted.updateTimestamp(offered);
-    return offered;
-  } catch (error) {
-    if (known !== undefined && error instanceof EqualVersionError) return known;
-    throw error;
+    return await use(place);
+  } finally {
+    rmSync(place, { recursive: true, force: true });
   }
 }
 
-function counts(update: () => unknown): boolean {
-  try {
-    update();
-    return true;
-  } catch {
-    return false;
-  }
+async function update(place: string, { known }: Refresh, fetcher: SourceFetcher): Promise<News> {
+  const [metadataDir, targetDir] = [join(place, 'metadata'), join(place, 'targets')];
+  for (const folder of [metadataDir, targetDir]) mkdirSync(folder);
+  for (const [role, bytes] of Object.entries(known)) writeFileSync(join(metadataDir, `${role}.json`), bytes);
+  fetcher.incoming = join(place, 'incoming');
+  const updater = new Updater({
+    metadataDir,
+    metadataBaseUrl: 'csc://repository/metadata',
+    targetDir,
+    targetBaseUrl: 'csc://repository/targets',
+    fetcher,
+  });
+  await updater.refresh();
+  const metadata = readMetadata(place);
+  return { metadata, fetchTargets: () => fetchTargets(metadata, updater) };
 }
 
-/** The owners' files that these targets name, each as it was signed. Throws POLICY_INVALID for more than a host takes. */
-export async function fetchTargets({ root, targets }: RoleBytes, reader: SourceReader): Promise<Files> {
+const maxAllTargetBytes = 64 * 1_048_576;
+
+async function fetchTargets({ targets }: RoleBytes, updater: Updater): Promise<Files> {
   const files = Object.values(toTargets(targets).signed.targets);
   const sizes = files.map(({ length }) => length);
   if (sizes.some((size) => size > artifactBytes.ownersFile) || sum(sizes) > maxAllTargetBytes)
     throw tooMuch();
-  const { consistentSnapshot } = toRoot(root).signed;
   const taken = new Map<string, Uint8Array>();
-  for (const { path, length, hashes } of files) {
-    if (!isOwnersFile(path)) continue;
-    const [first = ''] = Object.values(hashes);
-    const bytes = await reader.need(`targets/${consistentSnapshot ? toHashedName(path, first) : path}`);
-    if (bytes.length !== length || sha256Hex(bytes) !== hashes['sha256'])
-      throw new Error(`${path} is not what the owners have signed`);
-    taken.set(path, bytes);
+  for (const { path } of files) {
+    const info = isOwnersFile(path) ? await updater.getTargetInfo(path) : undefined;
+    if (info === undefined) continue;
+    const file = await updater.downloadTarget(info);
+    taken.set(path, readBoundedFile(file, { maxBytes: artifactBytes.ownersFile }).bytes);
+    // One at a time is all the room that they take.
+    rmSync(file);
   }
   return taken;
 }
@@ -135,80 +130,68 @@ function sum(numbers: readonly number[]): number {
   return numbers.reduce((total, one) => total + one, 0);
 }
 
-/** One refresh's way to its source. Nothing else is waited for in it, so that its deadlines bound the whole. */
-export class SourceReader {
-  readonly #source: RepositorySource;
-  readonly #fileMs: number;
+/** tuf-js's way to a source. Nothing else is waited for in it, so that its deadlines bound the whole. */
+class SourceFetcher implements Fetcher {
+  /** Why a file could not be had, or was not even read, where that is what went wrong: tuf-js keeps only texts of it. */
+  failure: CscError | undefined;
+  /** Where a target lies until it is verified. */
+  incoming = '';
+  readonly #refresh: Refresh;
   readonly #until: number;
-  readonly #stays: string;
 
-  /** @param stays what there is where nothing comes of it, for people */
-  constructor(source: RepositorySource, { fileMs, refreshMs }: SourceDeadlines, stays: string) {
-    this.#source = source;
-    this.#fileMs = fileMs;
-    this.#until = performance.now() + refreshMs;
-    this.#stays = stays;
+  /** @param until by `performance.now()` */
+  constructor(refresh: Refresh, until: number) {
+    this.#refresh = refresh;
+    this.#until = until;
   }
 
-  /**
-   * A role's file; undefined where there is none. Throws what the source does where that is a CscError,
-   * REPOSITORY_UNREACHABLE for all else that keeps it from coming in time, and POLICY_INVALID for one with more members
-   * than any may have.
-   */
-  async find(role: Role, name: string): Promise<Buffer | undefined> {
-    const bytes = await this.#get(`metadata/${name}`);
-    if (bytes === undefined) return undefined;
-    if (bytes.length > metadataBytes[role]) throw new Error(`metadata/${name} is too long`);
-    if (!hasBoundedMembers(bytes)) throw tooMuch();
+  // The library's own go by way of the system's temporary folder, where a full disk ends the process.
+  async downloadBytes(url: string, maxLength: number): Promise<Buffer> {
+    const bytes = await this.#get(url);
+    if (bytes.length > maxLength) throw new DownloadLengthMismatchError(`${url} is too long`);
     return Buffer.from(bytes);
   }
 
-  /** The same of one that must be there. */
-  async metadata(role: Role, name: string): Promise<Buffer> {
-    const bytes = await this.find(role, name);
-    if (bytes === undefined) throw new Error(`metadata/${name} is not there`);
+  async downloadFile<T>(url: string, maxLength: number, handler: (file: string) => Promise<T>): Promise<T> {
+    writeFileSync(this.incoming, await this.downloadBytes(url, maxLength));
+    try {
+      return await handler(this.incoming);
+    } finally {
+      rmSync(this.incoming);
+    }
+  }
+
+  async #get(url: string): Promise<Uint8Array> {
+    const { remains } = this.#refresh;
+    const path = decodeURIComponent(new URL(url).pathname.slice(1));
+    const bytes = await this.#inTime(path).catch((error: unknown) => {
+      throw this.#fail(explainSource(error, remains));
+    });
+    if (bytes === undefined) {
+      // Every repository has one: where it is missing, there is none.
+      if (path === 'metadata/timestamp.json') throw this.#fail(nothingPublished(remains));
+      throw new DownloadHTTPError(`${path} is not there`, 404);
+    }
+    if (path.startsWith('metadata/') && !hasBoundedMembers(bytes)) throw this.#fail(tooMuch());
     return bytes;
   }
 
-  async need(path: string): Promise<Uint8Array> {
-    const bytes = await this.#get(path);
-    if (bytes === undefined) throw new Error(`${path} is not there`);
-    return bytes;
+  #fail(failure: CscError): CscError {
+    this.failure = failure;
+    return failure;
   }
 
-  /** What is told where a file could not be had. */
-  unreachable(cause: unknown): CscError {
-    const what = isCscError(cause) ? `: ${cause.message}` : '';
-    const message = `the policy repository could not be read, and ${this.#stays}${what}`;
-    return new CscError('REPOSITORY_UNREACHABLE', message, { cause });
-  }
-
-  async #get(path: string): Promise<Uint8Array | undefined> {
-    const ms = Math.max(0, Math.min(this.#fileMs, this.#until - performance.now()));
+  async #inTime(path: string): Promise<Uint8Array | undefined> {
+    const { source, deadlines } = this.#refresh;
+    const ms = Math.max(0, Math.min(deadlines.fileMs, this.#until - performance.now()));
     let timer: NodeJS.Timeout | undefined;
     const late = new Promise<never>((_, reject) => {
       timer = setTimeout(() => reject(tooSlow(path)), ms);
     });
     try {
-      return await Promise.race([this.#source.fetch(path), late]);
-    } catch (error) {
-      throw isCscError(error) ? error : this.unreachable(error);
+      return await Promise.race([source.fetch(path), late]);
     } finally {
       clearTimeout(timer);
     }
   }
-}
-
-function tooMuch(): CscError {
-  return new CscError('POLICY_INVALID', 'the policy repository holds more or larger files than a host takes');
-}
-
-function tooSlow(path: string): CscError {
-  return new CscError('REPOSITORY_UNREACHABLE', `${path} did not come in time; it is asked for again`);
-}
-
-function nothingPublished(): CscError {
-  const message =
-    'no policy repository is published there: name the folder that csc policy publish has written (DIR/published), or have the gate serve it (policy_repository in its config)';
-  return new CscError('REPOSITORY_UNREACHABLE', message);
 }

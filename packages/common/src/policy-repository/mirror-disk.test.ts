@@ -2,6 +2,7 @@ import {
   mkdirSync,
   readdirSync,
   readFileSync,
+  readlinkSync,
   rmSync,
   statSync,
   symlinkSync,
@@ -26,6 +27,7 @@ import {
   createDirectorySource,
   type PolicyMirror,
   type PublishedPolicy,
+  type RepositorySource,
   rootBytes,
   rotateRoot,
 } from './index.ts';
@@ -184,6 +186,93 @@ describe('what a host keeps on disk', () => {
       message: expect.stringContaining('did not come in time'),
     });
     expect(told().load()?.version).toBe(1);
+  });
+});
+
+describe('what a host verifies', () => {
+  const inMemory = () => join(repository.root, 'memory');
+  const elsewhere = () => join(repository.root, 'elsewhere');
+  const verifying = (source: RepositorySource, more: object = {}): PolicyMirror =>
+    repository.mirror(source, { scratchDirectories: [inMemory(), elsewhere()], ...more });
+
+  beforeEach(() => {
+    for (const directory of [inMemory(), elsewhere()]) mkdirSync(directory);
+    repository.publish();
+    repository.pin();
+  });
+
+  it('lies in a directory of this user alone until it is done, whatever comes of it', async () => {
+    const { fetch } = createDirectorySource(repository.published);
+    const seen = new Set<number>();
+    const mirror = (answer: typeof fetch): PolicyMirror =>
+      verifying({
+        fetch: (path) => {
+          for (const name of readdirSync(inMemory())) seen.add(statSync(join(inMemory(), name)).mode & 0o777);
+          return answer(path);
+        },
+      });
+    await mirror(fetch).refresh();
+    expect([...seen]).toEqual([0o700]);
+    expect(readdirSync(inMemory())).toEqual([]);
+    const forged = (path: string) =>
+      path.endsWith('timestamp.json') ? Promise.resolve(Buffer.from('{}')) : fetch(path);
+    expect(await refusal(() => mirror(forged).refresh())).toBe('POLICY_UNSIGNED');
+    expect(await refusal(() => mirror(() => Promise.reject(new Error('gone'))).refresh())).toBe(
+      'REPOSITORY_UNREACHABLE',
+    );
+    expect([...readdirSync(inMemory()), ...readdirSync(elsewhere())]).toEqual([]);
+  });
+
+  it('is nothing of what a process left behind that was killed', async () => {
+    const namespace = /\d+/.exec(readlinkSync('/proc/self/ns/pid'))?.[0];
+    mkdirSync(join(inMemory(), `csc-run-999999999-1-${namespace}-aa`, 'metadata'), { recursive: true });
+    await verifying(createDirectorySource(repository.published)).refresh();
+    expect(readdirSync(inMemory())).toEqual([]);
+  });
+
+  describe('where memory is full', () => {
+    let disk: SmallDisk;
+    beforeEach(() => {
+      disk = new SmallDisk(inMemory(), 1024 * 1024);
+    });
+    afterEach(() => disk.unmount());
+
+    it.each([
+      'metadata/2.root.json',
+      'metadata/timestamp.json',
+      'metadata/1.snapshot.json',
+      'metadata/1.targets.json',
+      'targets/',
+    ])('from %s on lies elsewhere', async (prefix) => {
+      const { fetch } = createDirectorySource(repository.published);
+      const filling = verifying({
+        fetch: (path) => {
+          if (path.startsWith(prefix)) disk.fill();
+          return fetch(path);
+        },
+      });
+      expect((await filling.refresh()).version).toBe(1);
+      disk.makeRoom();
+      expect([...readdirSync(inMemory()), ...readdirSync(elsewhere())]).toEqual([]);
+    });
+
+    it('and nothing else takes it, is not taken, and said to be for that', async () => {
+      const source = createDirectorySource(repository.published);
+      const mirror = verifying(source, { scratchDirectories: [inMemory(), join(elsewhere(), 'gone')] });
+      await mirror.refresh();
+      addFile(repository.owners, 'policies/inspect.yaml', profile('inspect', 70));
+      repository.publish();
+      disk.fill();
+      await expect(mirror.refresh()).rejects.toMatchObject({
+        code: 'FILE_UNWRITABLE',
+        message: expect.stringMatching(
+          /could not be verified, and the last good version stays.*memory: the disk is full; .*gone: its directory is not there/,
+        ),
+      });
+      expect(mirror.load()?.version).toBe(1);
+      disk.makeRoom();
+      expect((await mirror.refresh()).version).toBe(2);
+    });
   });
 });
 

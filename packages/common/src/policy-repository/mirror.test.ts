@@ -108,8 +108,11 @@ describe('a host', () => {
     ).toBe('POLICY_UNSIGNED');
   });
 
-  it('says that what it is offered has expired', async () => {
-    const lifetimes = { root: 86_400_000, targets: 86_400_000, online: 1000 };
+  it.each([
+    ['online', { online: 1000 }],
+    ['targets', { targets: 1000 }],
+  ])('says that what it is offered has expired: %s', async (_, short) => {
+    const lifetimes = { root: 86_400_000, targets: 86_400_000, online: 86_400_000, ...short };
     const past = new Date(repository.now.getTime() - 60_000);
     for (const signer of [alice, bob]) signStaged(repository.owners, signer, past, lifetimes);
     publishStaged(repository.owners, online, past, lifetimes);

@@ -1,22 +1,17 @@
 import { randomUUID } from 'node:crypto';
 import { existsSync, readdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
-import { ExpiredMetadataError } from 'tuf-js/dist/error.js';
 import * as z from 'zod';
 import { type Clock, parseTimestamp, sha256Hex, toTimestamp } from '../encoding/index.ts';
-import { CscError, isCscError } from '../errors/index.ts';
-import { explainFileError, makeDirectory, readBoundedFile, replaceFile, syncPath } from '../files/index.ts';
-import {
-  fetchMetadata,
-  fetchTargets,
-  type RepositorySource,
-  type RoleBytes,
-  type SourceDeadlines,
-  SourceReader,
-} from './fetch.ts';
+import type { CscError } from '../errors/index.ts';
+import { makeDirectory, readBoundedFile, replaceFile, syncPath } from '../files/index.ts';
+import { scratchDirectories } from '../processes/index.ts';
+import { fetchNews, type News, type RepositorySource, type SourceDeadlines } from './fetch.ts';
 import type { Files } from './owners-files.ts';
+import { explainUnkept } from './refusals.ts';
 import {
   isUnchanged,
+  type RoleBytes,
   readMetadata,
   readTargets,
   toVersion,
@@ -47,6 +42,11 @@ export interface MirrorOptions {
   readonly onDamage?: (error: unknown) => void;
   /** Default: 20 s for a file, 2 minutes for a refresh. */
   readonly deadlines?: SourceDeadlines;
+  /**
+   * Where files lie while they are verified, each tried where those before it take none. Default: in memory where the
+   * system has such a place, then the temporary directory.
+   */
+  readonly scratchDirectories?: readonly string[];
 }
 
 /** Keeps a verified copy of the owners' policy repository on disk. */
@@ -58,7 +58,8 @@ export interface PolicyMirror {
    * back, or says why it could not (`unkept`): what ends a run must not wait for room on a disk, and the next refresh builds on
    * it either way, and keeps it if it can. Anything else that is wrong, and the last good version stays. Throws POLICY_STALE
    * where the newest metadata has expired, POLICY_UNSIGNED where it does not verify or is older than what was seen before,
-   * POLICY_INVALID where what is signed cannot be used, REPOSITORY_UNREACHABLE where a file could not be had in time.
+   * POLICY_INVALID where what is signed cannot be used, REPOSITORY_UNREACHABLE where a file could not be had in time,
+   * FILE_UNWRITABLE where none of `scratchDirectories` takes what is to be verified.
    */
   refresh(): Promise<PublishedPolicy>;
 }
@@ -115,18 +116,17 @@ export function createPolicyMirror(options: MirrorOptions): PolicyMirror {
   };
 
   // What it has not got on disk yet stays what is to be kept.
-  const fetchNews = async (
+  const take = async (
     before: Before | undefined,
-    reader: SourceReader,
+    { metadata, fetchTargets }: News,
   ): Promise<{ readonly version: Version; readonly files: VersionFiles | undefined }> => {
-    const metadata = await fetchMetadata(before?.metadata ?? { root: Buffer.from(pinnedRoot) }, reader);
     const known = before && orNothing(() => toKnown(before));
     // Nothing is written again that is there: only that it was asked for.
     if (known !== undefined && isUnchanged(known.files.metadata, metadata))
       return { version: known.version, files: unkept };
     // Where the owners have signed nothing new, their files are asked of nobody.
     const isSameContent = known?.version.contentSha256 === sha256Hex(metadata.targets);
-    const targets = known && isSameContent ? known.files.targets : await fetchTargets(metadata, reader);
+    const targets = known && isSameContent ? known.files.targets : await fetchTargets();
     const files = { metadata, targets };
     return { version: toVersion(files), files };
   };
@@ -164,15 +164,16 @@ export function createPolicyMirror(options: MirrorOptions): PolicyMirror {
       const refreshedAt = clock.now();
       const kept = orNothing(() => readCurrent(directory));
       const before = orNothing(() => knownBefore(kept));
-      const stays = before === undefined ? noneNote : staysNote;
-      const reader = new SourceReader(
-        source,
-        deadlines,
-        before === undefined ? stays : `${stays} until it is too old`,
+      const { version, files } = await fetchNews(
+        {
+          known: before?.metadata ?? { root: Buffer.from(pinnedRoot) },
+          source,
+          deadlines,
+          scratchDirectories: options.scratchDirectories ?? scratchDirectories(),
+          remains: before === undefined ? 'nothing' : 'version',
+        },
+        (news) => take(before, news),
       );
-      const { version, files } = await fetchNews(before, reader).catch((error: unknown) => {
-        throw explain(error, stays);
-      });
       const current = {
         version: version.version,
         refreshed_at: toTimestamp(refreshedAt),
@@ -200,27 +201,6 @@ function readCurrent(directory: string): Current | undefined {
 function toKnown({ metadata, targets }: Before): { readonly files: VersionFiles; readonly version: Version } {
   const files = { metadata, targets: targets() };
   return { files, version: toVersion(files) };
-}
-
-const staysNote = 'the last good version stays';
-const noneNote = 'there is no earlier version here to go on with';
-
-function explain(error: unknown, stays: string): unknown {
-  if (isCscError(error)) return error;
-  const why = error instanceof Error ? error.message : String(error);
-  if (error instanceof ExpiredMetadataError) {
-    const message = `what the policy repository offers has expired (${why}): publish it again, or see to it that its gate does`;
-    return new CscError('POLICY_STALE', message, { cause: error });
-  }
-  const hint = stays === staysNote ? '' : '; is the root that is pinned here that of this repository?';
-  const message = `the policy repository was refused, and ${stays}: ${why}${hint}`;
-  return new CscError('POLICY_UNSIGNED', message, { cause: error });
-}
-
-function explainUnkept(error: unknown, directory: string): CscError {
-  const why = isCscError(error) ? error.message : explainFileError(error, 'write');
-  const message = `what the owners say counts, and this host could not keep it in ${directory}, so that a restart may not know it: ${why}; make room there, or see to it that the service's user may write`;
-  return new CscError('FILE_UNWRITABLE', message, { cause: error });
 }
 
 function writeCurrent(directory: string, content: Current): void {

@@ -4,9 +4,13 @@ import { join } from 'node:path';
 import { artifactBytes, sha256Hex } from '../encoding/index.ts';
 import { CscError } from '../errors/index.ts';
 import { makeDirectory, readBoundedFile } from '../files/index.ts';
-import type { RoleBytes } from './fetch.ts';
 import { signedAtOf, toRoot, toTargets, toTimestampMetadata } from './metadata.ts';
 import { type Files, isOwnersFile, type OwnersFiles, readOwnersFiles } from './owners-files.ts';
+
+const roles = ['root', 'timestamp', 'snapshot', 'targets'] as const;
+
+/** The metadata of one version, as it was signed. */
+export type RoleBytes = Readonly<Record<(typeof roles)[number], Buffer>>;
 
 /** One version, as it was signed. */
 export interface VersionFiles {
@@ -30,14 +34,12 @@ export interface Version extends OwnersFiles {
 
 const maxMetadataBytes = 5_000_000;
 
-const roles = ['root', 'timestamp', 'snapshot', 'targets'] as const;
-
 /**
  * What of a version's metadata lies in its directory. Throws FILE_UNREADABLE, SyntaxError, or what the models throw: of
  * a file that cannot be read, what it protects from would be forgotten in silence.
  */
 export function readMetadata(place: string): RoleBytes {
-  const read = (role: (typeof roles)[number]): Buffer => {
+  const read = (role: keyof RoleBytes): Buffer => {
     const path = join(place, 'metadata', `${role}.json`);
     const { bytes } = readBoundedFile(path, { maxBytes: maxMetadataBytes });
     JSON.parse(bytes.toString());

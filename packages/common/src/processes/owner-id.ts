@@ -14,8 +14,8 @@ let own: string | undefined;
 export const ownerPattern = '(\\d+)-(\\d+)-(\\d+)';
 
 /**
- * The process that an owner's id means; undefined where it is one of another PID namespace, or there is no id, or no Linux: of
- * nobody can be told there whether they live.
+ * The process that an owner's id means; undefined where it is one of another PID namespace, where there is no id, and
+ * without Linux, where nobody can tell whether a process lives.
  */
 export function parseOwner(
   pid: string | undefined,

@@ -28,8 +28,8 @@ export function toScratchPath(directory: string): string {
 }
 
 /**
- * A new directory in the scratch directory, of this user alone, which whoever makes it removes: `clearAbandoned` is done first, as whoever
- * was killed could not. Throws what the file system says.
+ * A new directory in the scratch directory, of this user alone, which whoever makes it removes. What processes have left
+ * there that were killed is cleared away first (`clearAbandoned`). Throws what the file system says.
  */
 export function makeScratch(directory: string): string {
   clearAbandoned(directory);
