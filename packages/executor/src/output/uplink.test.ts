@@ -261,7 +261,9 @@ describe('Uploads', () => {
     expect(sink.begun).toBe(1);
   });
 
-  it('waits as at first where the gate that came back cannot be reached yet', async () => {
+  it('waits as at first where the gate that came back cannot be reached yet', {
+    timeout: 8_000,
+  }, async () => {
     const [log, sink] = [new GrowingLog(), new ManualSink()];
     sink.automatic = true;
     sink.refusal = new CscError('GATE_UNREACHABLE', 'no');
@@ -269,7 +271,7 @@ describe('Uploads', () => {
     log.grow(2);
     log.end();
     void uploads.start(log);
-    // As many as make a wait too long for this test, were each twice the one before.
+    // As many as make a wait of ten seconds, were each twice the one before.
     for (let asked = 1; asked <= 7; asked++) {
       await until(() => sink.asked === asked);
       await setImmediate();
