@@ -120,9 +120,19 @@ export async function makeBundle(
   );
   if (!fitsPage(contents.files))
     note(`csc: WARNING it is too large for ${pageName}: csc audit verify-bundle verifies it, and no page`);
-  for (const { execution_id, message } of contents.leftOut)
-    note(plainLine(`csc: WARNING the receipt of ${execution_id} is not in it: ${message}`));
+  for (const line of tellLeftOut(contents.leftOut)) note(plainLine(`csc: WARNING ${line}`));
   return contents.leftOut.length === 0 ? exitCodes.ok : exitCodes.no;
+}
+
+const mostLeftOutTold = 20;
+
+/** One line for each receipt that a bundle has not, and at last one for those that are too many to be told. */
+export function tellLeftOut(leftOut: Manifest['left_out']): string[] {
+  const told = leftOut
+    .slice(0, mostLeftOutTold)
+    .map(({ execution_id, message }) => `the receipt of ${execution_id} is not in it: ${message}`);
+  const more = leftOut.length - told.length;
+  return more === 0 ? told : [...told, `${more} more are not in it: ${manifestName} has them all (left_out)`];
 }
 
 function toManifest(
