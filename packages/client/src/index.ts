@@ -1,5 +1,12 @@
 export type { CommandContract } from '@csc-fleet/common/contract';
-export { CscError, type CscErrorCode, type Fault, isCscError, reasons } from '@csc-fleet/common/errors';
+export {
+  CscError,
+  type CscErrorCode,
+  type Fault,
+  isCscError,
+  type Refusal,
+  reasons,
+} from '@csc-fleet/common/errors';
 export type { ExpectedReceipt, SubmissionSigner } from '@csc-fleet/common/evidence';
 export {
   type Decision,

@@ -3,6 +3,7 @@ import {
   formatFaults,
   logCodes,
   openings,
+  readRefusal,
   reasons,
   rpcStatusOf,
   showInvisible,
@@ -127,10 +128,9 @@ function codeOf(error: unknown): string {
 
 /** What to do about what a host or a gate has refused, of which the receipt says `REASON: why`; undefined for other words. */
 export function adviceOn(refusal: string): string | undefined {
-  const [, code = '', message = ''] = /^([A-Z_]+): (.*)/s.exec(refusal) ?? [];
-  if (code === '' && refusal.startsWith('the owners have '))
-    return 'ask the owners of the fleet, who have stopped this';
-  return adviceFor(code, message) ?? new Map(Object.entries(reasons)).get(code)?.remedy.replaceAll('`', '');
+  if (refusal.startsWith('the owners have ')) return 'ask the owners of the fleet, who have stopped this';
+  const read = readRefusal(refusal);
+  return read && (adviceFor(read.reason, read.message) ?? plain(reasons[read.reason].remedy));
 }
 
 /** An error as a JSON document: `error` is the text and `remedy` what to do, `code` and `faults` are for programs. */

@@ -6,6 +6,7 @@ import type { Paint } from '../terminal/text.ts';
 import { describeDecision } from './decision.ts';
 import { describeExecution } from './execution.ts';
 import { describeCut, describeLeftOut, describeOutcome, type Outcome, toDecisionView } from './outcome.ts';
+import { outcomeJson } from './presenter.ts';
 
 function outcome(state: ExecutionState, exitCode?: number, more: Partial<Execution> = {}): Outcome {
   const execution: Execution = {
@@ -135,6 +136,19 @@ describe('an outcome in words', () => {
     expect(first).toBe(`BLOCKED — ${error}`);
     expect(second).toMatch(new RegExp(`^What to do: .*${advice}`));
   });
+});
+
+it('says in JSON by which reason nothing ran, and what to do', () => {
+  const refused = outcome(ExecutionState.BLOCKED, undefined, { error: 'SCOPE_NOT_FOUND: /a is not there' });
+  expect(outcomeJson(refused)).toMatchObject({
+    refusal: {
+      reason: 'SCOPE_NOT_FOUND',
+      message: '/a is not there',
+      remedy: 'make it, open the directories above it to the job user, or select another host',
+    },
+  });
+  const denied = outcome(ExecutionState.BLOCKED, undefined, { error: 'command not allowed: rm' });
+  expect(outcomeJson(denied)).not.toHaveProperty('refusal');
 });
 
 it('names the expected outputs that a receipt has no hash of, the first few of many', () => {

@@ -1,4 +1,7 @@
 import type { ExecutionEvent, RunHandlers } from '@csc-fleet/client/offline';
+import { readRefusal } from '@csc-fleet/common/errors';
+import { type Execution, ExecutionState } from '@csc-fleet/common/messages';
+import { adviceOn } from '../action/act.ts';
 import { exitCodes } from '../action/exit-codes.ts';
 import { createProgress, type Outputs } from '../terminal/progress.ts';
 import { indifferent, note, type Sink, writeErr, writeJson, writeOut } from '../terminal/streams.ts';
@@ -119,12 +122,19 @@ function createJsonPresenter({ out }: Outputs): Presenter {
   };
 }
 
+// Why nothing ran although the policy allows it, and what to do.
+function refusalJson({ state, error }: Execution): object {
+  const refusal = state === ExecutionState.BLOCKED ? readRefusal(error) : undefined;
+  return refusal === undefined ? {} : { refusal: { ...refusal, remedy: adviceOn(error) } };
+}
+
 /** The whole outcome as one document. */
 export function outcomeJson(outcome: Outcome): object {
   const { execution, decision, receiptJson, contradiction, resolution } = outcome;
   return {
     ...executionJson(execution),
     ...(contradiction === undefined ? {} : { gate_said: contradiction }),
+    ...refusalJson(execution),
     decision: decision && decisionJson(decision),
     resolution: resolution && resolutionJson(resolution),
     receipt: artifactJson(receiptJson),

@@ -366,7 +366,16 @@ describe('a hostile gate', () => {
     const denial = forged({ ...blocked, completed_command_ids });
     const told = { state: ExecutionState.BLOCKED };
     const result = await run(await hostile({ ...denial, told, verdict: Verdict.DENY }));
-    expect(result).toMatchObject({ receipt: { status: 'blocked' }, contradiction: undefined });
+    expect(result).toMatchObject({
+      receipt: { status: 'blocked' },
+      refusal: undefined,
+      contradiction: undefined,
+    });
+    const why = forged({ ...blocked, completed_command_ids, error: 'QUEUE_FULL: so many wait' });
+    expect((await run(await hostile({ ...why, told }))).refusal).toEqual({
+      reason: 'QUEUE_FULL',
+      message: 'so many wait',
+    });
     const shown = { ...denial, told, stdout: ['but look'] };
     expect(await refusal(run(await hostile(shown)))).toBe('RECEIPT_INVALID');
     // Pinned executors do not keep a gate from refusing, nor let it do anything else.

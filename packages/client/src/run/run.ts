@@ -1,4 +1,4 @@
-import { CscError, isCscError } from '@csc-fleet/common/errors';
+import { CscError, isCscError, type Refusal } from '@csc-fleet/common/errors';
 import type { ExpectedReceipt } from '@csc-fleet/common/evidence';
 import type { ExecutionReceipt } from '@csc-fleet/common/receipt';
 import { type Decision, type Execution, ExecutionState, GateService } from '@csc-fleet/common/rpc';
@@ -72,6 +72,8 @@ export interface RunResult {
   readonly originalJson: Buffer;
   /** What a process that stands for this run may end with, 0 after a success only: see `Conclusion.exitCode`. */
   readonly exitCode: number;
+  /** Why nothing was let run although the policy allows it: see `Conclusion.refusal`. */
+  readonly refusal: Refusal | undefined;
   /** What the gate said of the end, where the receipt says otherwise: show it, and do not trust that gate. */
   readonly contradiction: string | undefined;
   /**

@@ -1,4 +1,4 @@
-import { CscError, exitCodes } from '@csc-fleet/common/errors';
+import { CscError, exitCodes, type Refusal, readRefusal } from '@csc-fleet/common/errors';
 import { toOutcome } from '@csc-fleet/common/evidence';
 import { type Execution, ExecutionState } from '@csc-fleet/common/messages';
 import { describeResolution, type ExecutionResolution } from './resolution.ts';
@@ -14,6 +14,11 @@ export interface Conclusion {
    * `execution.exitCode` is the command's own and nothing else.
    */
   readonly exitCode: number;
+  /**
+   * Why its host, or the gate once it had allowed it, let nothing run: `reasons[refusal.reason]` says what that means and what to do.
+   * Undefined where it ran, and where the policy has denied it: that is in the decision's findings.
+   */
+  readonly refusal: Refusal | undefined;
   /** What the gate said, in words, where that is not what the receipt says. */
   readonly contradiction: string | undefined;
 }
@@ -39,7 +44,12 @@ export function concludeFrom(told: Execution, verified: VerifiedReceipt): Conclu
     ...(exitCode === undefined ? {} : { exitCode }),
   };
   const agrees = told.state === state && (told.exitCode ?? exitCode) === exitCode;
-  return { execution, exitCode: toExitCode(execution), contradiction: agrees ? undefined : describe(told) };
+  return {
+    execution,
+    exitCode: toExitCode(execution),
+    refusal: state === ExecutionState.BLOCKED ? readRefusal(execution.error) : undefined,
+    contradiction: agrees ? undefined : describe(told),
+  };
 }
 
 /**
@@ -56,7 +66,7 @@ export function concludeWithout(told: Execution, resolution?: ExecutionResolutio
   }
   const { exitCode: _told, ...rest } = told;
   const execution = resolution === undefined ? rest : { ...rest, error: describeResolution(resolution) };
-  return { execution, exitCode: toExitCode(execution), contradiction: undefined };
+  return { execution, exitCode: toExitCode(execution), refusal: undefined, contradiction: undefined };
 }
 
 /** What a process that stands for this execution may end with: see `Conclusion.exitCode`. */

@@ -63,3 +63,15 @@ export function rpcStatusOf(code: CscErrorCode): RpcStatusName {
 export function retryOf(code: string): ReasonFacts['retry'] {
   return isRpcReason(code) ? reasons[code].retry : 'no';
 }
+
+/** Why nothing ran: the reason, and the rest in words. */
+export interface Refusal {
+  readonly reason: RpcReason;
+  readonly message: string;
+}
+
+/** What the `error` of a blocked execution says as `REASON: message`; undefined for other words, as of a policy that denies. */
+export function readRefusal(error: string): Refusal | undefined {
+  const [, reason = '', message = ''] = /^([A-Z_]+): (.*)/s.exec(error) ?? [];
+  return isRpcReason(reason) ? { reason, message } : undefined;
+}

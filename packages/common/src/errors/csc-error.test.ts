@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { isRpcReason, retryOf, rpcStatusOf } from './codes.ts';
+import { isRpcReason, readRefusal, retryOf, rpcStatusOf } from './codes.ts';
 import { CscError, isCscError, orThrow } from './csc-error.ts';
 import { faulty, parsed } from './fault.ts';
 import { reasons, rpcStatusNames } from './reasons.ts';
@@ -97,4 +97,11 @@ describe('the registry of reasons', () => {
     expect(rpcStatusOf('KEY_INVALID')).toBe('INTERNAL');
     expect(isRpcReason('toString')).toBe(false);
   });
+});
+
+it('reads why nothing ran where that is a reason, and takes no other words for one', () => {
+  const text = 'SCOPE_NOT_FOUND: read path /a: b\nis not there';
+  expect(readRefusal(text)).toEqual({ reason: 'SCOPE_NOT_FOUND', message: 'read path /a: b\nis not there' });
+  for (const other of ['', 'NOPE: it is not', 'command main: it was killed', 'a SCOPE_NOT_FOUND: b'])
+    expect(readRefusal(other)).toBeUndefined();
 });

@@ -1,4 +1,13 @@
-export { type CscErrorCode, isRpcReason, type LocalCode, logCodes, retryOf, rpcStatusOf } from './codes.ts';
+export {
+  type CscErrorCode,
+  isRpcReason,
+  type LocalCode,
+  logCodes,
+  type Refusal,
+  readRefusal,
+  retryOf,
+  rpcStatusOf,
+} from './codes.ts';
 export { CscError, type CscErrorOptions, isCscError, orThrow } from './csc-error.ts';
 export { exitCodes } from './exit-codes.ts';
 export { type Fault, faulty, formatFaults, memberPath, type Parsed, parsed, quoteBriefly } from './fault.ts';
