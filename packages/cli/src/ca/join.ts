@@ -52,7 +52,7 @@ export interface Joined {
   readonly until: Date;
   /** Files that are new. */
   readonly made: readonly string[];
-  /** Its private keys, made here; none where only its certificates were made anew. */
+  /** Its private keys, made here; of those that were there when its certificates were made anew, none. */
   readonly keys: readonly string[];
   /** Absent: no config was written. */
   readonly config?: string;
@@ -82,6 +82,8 @@ export async function joinCa(options: JoinOptions): Promise<Joined> {
   const pki = folderOf(options, dir);
   checkPlace(options, dir, pki);
   const own = readOwn(options);
+  // The service may run as another user than who joins; what is secret lies below, in pki.
+  if (config !== undefined) makeDirectory(dir, { mode: 0o755 });
   makeDirectory(pki, { mode: 0o700 });
   const leave = enter(join(pki, 'joining'));
   try {
@@ -148,6 +150,7 @@ async function joinIn(
   const { role, ca, again, own } = options;
   const place = placeOf(options, dir, token);
   const wasThere = existsSync(place.key);
+  const newKeys = [place.key, place.receiptKey].filter((it) => it !== undefined && !existsSync(it));
   const keys = readKeys(place);
   // A client's files are named after it: there is room for another beside it.
   const known = role === 'client' || !existsSync(place.cert) ? '' : ownIdentity(place.cert);
@@ -181,7 +184,7 @@ async function joinIn(
   const about = {
     identity,
     labels,
-    keys: again ? [] : [tlsFiles.key, ...receiptKeys],
+    keys: again ? newKeys.filter((it) => it !== undefined) : [tlsFiles.key, ...receiptKeys],
     until: validityOf(issued).until,
     caSha256: token.caSha256,
   };

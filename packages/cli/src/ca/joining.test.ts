@@ -1,6 +1,6 @@
 import { randomBytes, X509Certificate } from 'node:crypto';
 import { once } from 'node:events';
-import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { hashJoinToken, joinFleet, parseJoinToken } from '@csc-fleet/common/ca';
@@ -293,6 +293,9 @@ describe('joining', () => {
     const { stdout } = await csc(['gate', 'join', ...args]);
     expect(stdout).toContain(`made ${join(place, 'pki/gate.key')}   (a private key`);
     expect(stdout).toContain(`--gate HOST:${port}`);
+    // Its service is another user than who joins.
+    expect(statSync(place).mode & 0o777).toBe(0o755);
+    expect(statSync(join(place, 'pki')).mode & 0o777).toBe(0o700);
     const check = () => csc(['gate', '--config', join(place, 'gate.yaml'), '--check-config']);
     const [policy, bindings] = [join(place, 'sample.yaml'), join(place, 'bindings.yaml')];
     writeFileSync(policy, JSON.stringify({ ...samplePolicy(), name: 'sample' }));

@@ -58,6 +58,10 @@ describe('renewal', () => {
     expect(readFileSync(files.cert, 'utf8')).not.toBe(before);
     tls.prepare()?.();
     expect(tls.material.own.certificate.serialNumber).toBe(next.serialNumber);
+    // A key that was taken away is made anew, and named.
+    rmSync(receipts.key);
+    const token = await testCa.tokenFor(name, { again: true });
+    expect((await joinCa({ ...options, token, again: true })).keys).toEqual([receipts.key]);
     // Whoever has taken the TLS key alone.
     const own = createPrivateKey(readFileSync(files.key));
     const stolen = renewCertificate(testCa.address, tls, { tls: own, receipts: ed25519() });

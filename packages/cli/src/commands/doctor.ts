@@ -27,7 +27,7 @@ export function defineDoctor(command: Command): void {
     .option('--run-as <user>', 'the account that jobs run as, as in an executor’s run_as')
     .option(
       '--config <file>',
-      'an executor’s config: its run_as, pool included, its path_roots, whether its owners have revoked it, and others’ keys around it',
+      'an executor’s config: its run_as, pool included, its path_roots, state_dir and certificate, whether its owners have revoked it, and others’ keys around it',
     )
     .option('--json', 'print the checks as JSON')
     .addHelpText('after', help);
@@ -66,8 +66,13 @@ async function standingOf(
   config: ExecutorConfig | undefined,
 ): Promise<readonly Check[]> {
   if (path === undefined || config === undefined) return [];
-  const { checkOpenKeys, checkStanding } = await import('@csc-fleet/executor/check-config');
-  return [...checkStanding(config), ...checkOpenKeys(path, config), ...checkReceiptLog(config.stateDir)];
+  const { checkOpenKeys, checkPlace, checkStanding } = await import('@csc-fleet/executor/check-config');
+  return [
+    ...checkPlace(config),
+    ...checkStanding(config),
+    ...checkOpenKeys(path, config),
+    ...checkReceiptLog(config.stateDir),
+  ];
 }
 
 function describe(checks: readonly Check[], able: boolean): string {

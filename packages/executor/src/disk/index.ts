@@ -1,2 +1,2 @@
-export { DiskReserve } from './reserve.ts';
+export { DiskReserve, leastRoom } from './reserve.ts';
 export { openWith, withReserve } from './with-reserve.ts';

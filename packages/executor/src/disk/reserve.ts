@@ -29,6 +29,9 @@ const portion = mebibyte / 2;
 // With less, a write that failed failed for want of room, whatever SQLite calls that.
 const nearlyNothing = portion;
 
+/** Bytes without which an executor takes nothing new, were it to start now. */
+export const leastRoom = journalRoom + nearlyNothing;
+
 /**
  * Room on the disk of a state directory that nothing but receipts may take: a file of bytes that mean nothing, which is
  * cut shorter whenever a receipt has no room otherwise. A run begins only once the file has grown by what its receipt may

@@ -12,6 +12,8 @@ import { readCertifiedSigner } from './renewables.ts';
 import { describeRevoked } from './revoked-host.ts';
 import { defaultKeyFile } from './signing-key.ts';
 
+export { checkPlace } from './check-place.ts';
+
 const probeMs = 10_000;
 
 /**
