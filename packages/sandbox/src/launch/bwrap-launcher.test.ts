@@ -439,7 +439,9 @@ describe('the end of a command', () => {
     const launched = await runner.launch([['sh', '-c', `echo ready; sleep 100; : ${marker}`]], {});
     await readUntil(launched, 'ready');
     const guard = left().find((pid) => !isNested(pid) && pid !== process.pid);
-    process.kill(guard ?? -1, 'SIGKILL');
+    // A signal to -1 would be one to every process of this host (kill(2)).
+    if (guard === undefined) throw new Error('no bwrap guards it');
+    process.kill(guard, 'SIGKILL');
     expect([codesOf((await finish(launched)).outcome), left()]).toEqual([[137], []]);
   });
 
