@@ -253,6 +253,22 @@ describe('finding expected outputs', () => {
     expect(await measurer.hash(request, never)).toEqual([{ reason: 'missing' }]);
   });
 
+  it.each([
+    ['closed', 'os.mkdir("hidden"); open("hidden/file", "w"); os.chmod("hidden", 0)'],
+    [
+      'made deeper than any path leads',
+      'os.mkdir("hidden"); os.chdir("hidden")\nfor _ in range(60): os.mkdir("d" * 99); os.chdir("d" * 99)\nopen("file", "w")',
+    ],
+  ])('says that there may be more where a job has %s what it left', async (_, text) => {
+    python(text);
+    const request = { roots: [out], ms: 30_000 };
+    const found = await measurer.find([join(out, 'hidden/**'), join(out, '*.whl')], request, never);
+    expect(found).toEqual([
+      { declared: join(out, 'hidden/**'), paths: [], cut: 'unreadable' },
+      { declared: join(out, '*.whl'), paths: [join(out, 'a.whl'), join(out, 'b.whl')] },
+    ]);
+  });
+
   it('says that it ran out of time, whatever the pattern is', async () => {
     const evil = `${'*a'.repeat(40)}b`;
     writeFileSync(join(out, 'a'.repeat(200)), '');

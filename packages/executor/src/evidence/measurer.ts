@@ -43,7 +43,7 @@ const hashAnswer = z.union([
 
 const searchAnswer = z.union([
   z.strictObject({ index: count, path: z.string().startsWith('/') }),
-  z.strictObject({ index: count, cut: z.enum(['receipt_bytes', 'artifact_sec']) }),
+  z.strictObject({ index: count, cut: z.enum(['receipt_bytes', 'artifact_sec', 'unreadable']) }),
 ]);
 
 /** An expected output, and what it stands for. */

@@ -24,7 +24,7 @@ export interface SearchRequest {
 /** A file that a pattern stands for; or why it may stand for more. */
 export type SearchAnswer = { readonly path: string } | { readonly cut: Cut };
 
-type Cut = 'receipt_bytes' | 'artifact_sec';
+type Cut = 'receipt_bytes' | 'artifact_sec' | 'unreadable';
 
 /**
  * How an expected output is looked for: `X/` and `X/**` are all files below X; `*`, `?`, `[…]` and `**` are as in
@@ -117,12 +117,22 @@ export function createOutputSearch(fs: typeof NodeFs) {
     }
   }
 
-  function list(path: string): NodeFs.Dirent[] {
+  // Undefined where the job hides what is there: it has closed a directory of its own, or made it deeper than any path leads.
+  function list(path: string): NodeFs.Dirent[] | undefined {
     try {
       return fs.readdirSync(path, { withFileTypes: true });
+    } catch (error) {
+      const { code } = error as NodeJS.ErrnoException;
+      return code === 'ENAMETOOLONG' || (code === 'EACCES' && isOwn(path)) ? undefined : [];
+    }
+  }
+
+  function isOwn(path: string): boolean {
+    try {
+      return fs.lstatSync(path).uid === process.geteuid?.();
     } catch {
-      // Gone, closed to the job itself, or no directory: nothing is found there.
-      return [];
+      // Within another such directory, which was met before.
+      return false;
     }
   }
 
@@ -131,6 +141,8 @@ export function createOutputSearch(fs: typeof NodeFs) {
     readonly #until: number;
     readonly #onAnswer: (index: number, answer: SearchAnswer) => void;
     #left: number;
+    /** Whether a directory was met that cannot be looked into. */
+    #isHidden = false;
 
     constructor({ roots, most, ms }: SearchRequest, onAnswer: (index: number, answer: SearchAnswer) => void) {
       this.#roots = roots;
@@ -148,6 +160,7 @@ export function createOutputSearch(fs: typeof NodeFs) {
       const real = realPath(base);
       const open: Place[] = real === undefined ? [] : [{ declared: base, real, at: 0 }];
       const seen = new Set<string>();
+      this.#isHidden = false;
       for (let place = open.pop(); place !== undefined; place = open.pop()) {
         const key = `${place.at} ${place.real}`;
         if (seen.has(key) || !this.#roots.some((root) => meets(place?.real ?? '', root))) continue;
@@ -163,6 +176,7 @@ export function createOutputSearch(fs: typeof NodeFs) {
           return;
         }
       }
+      if (this.#isHidden) this.#onAnswer(index, { cut: 'unreadable' });
     }
 
     #look(
@@ -176,7 +190,9 @@ export function createOutputSearch(fs: typeof NodeFs) {
       const step = toStep(tests, at, isTree);
       // `**` is no directory, too.
       if (step.kind === 'any') open.push({ declared, real, at: at + 1 });
-      for (const entry of list(real)) {
+      const entries = list(real);
+      this.#isHidden ||= entries === undefined;
+      for (const entry of entries ?? []) {
         if (performance.now() > this.#until) return 'artifact_sec';
         if (!step.fits(entry.name)) continue;
         const below = { declared: joined(declared, entry.name), real: joined(real, entry.name) };
