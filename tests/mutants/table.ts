@@ -935,6 +935,14 @@ const host: readonly Mutant[] = [
     red: 'finds the state directory empty',
   },
   {
+    name: 'a-core-that-goes-to-a-program-of-the-host',
+    file: `${sandbox}/plan/plan.ts`,
+    before: 'core: coreBytes,',
+    after: 'core: 0,',
+    tests: [`${sandbox}/plan/plan.test.ts`],
+    red: 'says what is enforced and by what',
+  },
+  {
     name: 'a-job-that-writes-into-a-mask',
     file: `${sandbox}/plan/plan.ts`,
     before: '...scopes.masks, ',

@@ -17,6 +17,7 @@ import type { ReceiptV02 } from '@csc-fleet/common/receipt';
 import { type Fleet, type FleetOptions, type Guest, jobUid, startFleet } from '@csc-fleet/test-kit/fleet';
 import { repository } from '@csc-fleet/test-kit/process';
 import { type GuestName, openFiles, visitFleet } from '@csc-fleet/test-kit/shared-fleet';
+import { hardLimit, ownLimits } from '../../packages/sandbox/src/doctor/shortage-remedy.ts';
 
 /** One probe as its script declares it. */
 export interface Probe {
@@ -94,6 +95,7 @@ export class Stage<Place extends Fleet | Guest = Fleet | Guest> implements Async
         workspace: fleet.workspace,
         top: fleet.workspace.split('/')[1],
         openFiles,
+        coreBytes: hardLimit(ownLimits(), 'Max core file size') >= 1 ? 1 : 0,
         hostPid: process.pid,
         namespaces: ownNamespaces(),
         calls: systemCalls(),

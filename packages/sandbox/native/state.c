@@ -77,7 +77,8 @@ static const struct {
 } known[] = {
     /* What the kernel gives its first process. */
     {"as", RLIMIT_AS, RLIM_INFINITY, RLIM_INFINITY},
-    {"core", RLIMIT_CORE, 0, 0},
+    /* By 1 none is dumped, by 0 core_pattern may still name a program that gets it (core(5)). */
+    {"core", RLIMIT_CORE, 1, 1},
     {"cpu", RLIMIT_CPU, RLIM_INFINITY, RLIM_INFINITY},
     {"data", RLIMIT_DATA, RLIM_INFINITY, RLIM_INFINITY},
     {"fsize", RLIMIT_FSIZE, RLIM_INFINITY, RLIM_INFINITY},

@@ -35,6 +35,7 @@ export function makeFacts(changes: Partial<RunFacts> = {}): RunFacts {
       proxy: { programs: [Buffer.from('least')], sha256: 'd'.repeat(64) },
     },
     cgroups: 'cgroup-v1',
+    coreBytes: 1,
     kept: [],
     ...changes,
   };

@@ -120,10 +120,17 @@ def own_command_line():
     return line.split(b"\0")[0] == b"python3" and b"bwrap" not in line, line
 
 
-@probe("core dumps", "off")
+@probe("core dumps, into a file or to a program of the host", "off: 1 is the limit of neither, which it cannot change")
 def core_dumps():
     import resource
-    return resource.getrlimit(resource.RLIMIT_CORE) == (0, 0), resource.getrlimit(resource.RLIMIT_CORE)
+    before = resource.getrlimit(resource.RLIMIT_CORE)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    after = resource.getrlimit(resource.RLIMIT_CORE)
+    child = os.fork()
+    if child == 0:
+        os.abort()
+    dumped = os.WCOREDUMP(os.waitpid(child, 0)[1])
+    return before == after == (params["coreBytes"],) * 2 and not dumped, [before, after, dumped]
 
 
 @probe("open files at a time", "limited")
@@ -138,7 +145,6 @@ def raise_limits():
     return each_refused([
         ("nofile", lambda: limit(resource.RLIMIT_NOFILE)),
         ("fsize", lambda: limit(resource.RLIMIT_FSIZE)),
-        ("core", lambda: limit(resource.RLIMIT_CORE)),
     ])
 
 

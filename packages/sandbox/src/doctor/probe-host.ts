@@ -11,6 +11,7 @@ import {
 } from '../plan/index.ts';
 import { loadSeccomp } from '../seccomp/index.ts';
 import { askBwrap } from './examine-bwrap.ts';
+import { hardLimit, ownLimits } from './shortage-remedy.ts';
 
 export interface ProbeOptions {
   /** Absolute. Default: /usr/bin/bwrap. */
@@ -57,6 +58,7 @@ export async function probeHost(options: ProbeOptions = {}): Promise<HostFacts> 
     ...findMasks(),
     seccomp: loadSeccomp(options.seccompProfile === undefined ? {} : { profileFile: options.seccompProfile }),
     cgroups: chooseMechanism(options),
+    coreBytes: hardLimit(ownLimits(), 'Max core file size') >= 1 ? 1 : 0,
     kept: [...keptForLater(options.keptIn), ...(options.kept ?? [])],
   };
 }

@@ -13,8 +13,8 @@ export interface Trial {
   readonly rlimits?: Rlimits;
 }
 
-/** Where the limits of this process are read: proc_pid_limits(5). */
-const ownLimits = (): string => readFileSync('/proc/self/limits', 'latin1');
+/** The limits of this process, as proc_pid_limits(5) has them. */
+export const ownLimits = (): string => readFileSync('/proc/self/limits', 'latin1');
 
 const keys: Readonly<Record<keyof Rlimits, readonly [row: string, member: string, unit: string]>> = {
   core: ['Max core file size', 'core_bytes', 'LimitCORE'],
@@ -59,7 +59,8 @@ function raiseHardLimits(rlimits: Rlimits, limits: string): string {
     : 'raise the hard limits (rlimits) of the executor, or start it with CAP_SYS_RESOURCE';
 }
 
-function hardLimit(limits: string, row: string): number {
+/** The hard limit of one row of them; infinity where there is none. */
+export function hardLimit(limits: string, row: string): number {
   const [, most = ''] = new RegExp(`^${row}\\s+\\S+\\s+(\\d+)`, 'm').exec(limits) ?? [];
   return most === '' ? Number.POSITIVE_INFINITY : Number(most);
 }

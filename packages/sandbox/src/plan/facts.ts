@@ -28,6 +28,11 @@ export interface HostFacts {
   readonly seccomp: SeccompFilters;
   /** "none" only where the operator has said that rlimits are enough. */
   readonly cgroups: CgroupMechanism | 'none';
+  /**
+   * RLIMIT_CORE of commands, in bytes. 1: none of them is dumped, neither into a file nor to a program of the host's that
+   * core_pattern names, for which 0 is no limit (core(5)). 0: the executor itself may have no more.
+   */
+  readonly coreBytes: 0 | 1;
   /** No job may write there, nor read what is secret there. Asked anew for each command: a reload may have named others. */
   readonly kept: readonly KeptPlace[];
 }

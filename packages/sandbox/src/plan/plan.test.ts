@@ -174,7 +174,7 @@ describe('describeSandbox', () => {
         { name: 'memory_bytes', value: 1073741824, mechanism: 'cgroup-v1 memory' },
         { name: 'processes', value: 200, mechanism: 'cgroup-v1 pids' },
         { name: 'cpu_millis', value: 2000, mechanism: 'cgroup-v1 cpu' },
-        { name: 'core_bytes', value: 0, mechanism: 'rlimit' },
+        { name: 'core_bytes', value: 1, mechanism: 'rlimit' },
         { name: 'file_bytes', value: 1073741824, mechanism: 'rlimit' },
         { name: 'open_files', value: 1024, mechanism: 'rlimit' },
         { name: 'tmp_bytes', value: 268435456, mechanism: 'tmpfs' },

@@ -195,9 +195,9 @@ function planFilter({ seccomp }: HostFacts, { unixSockets }: SandboxCommand): Sa
   return { sha256, programs: programs.length };
 }
 
-function planRlimits({ cgroups }: HostFacts, limits: RunLimits): SandboxPlan['rlimits'] {
+function planRlimits({ cgroups, coreBytes }: HostFacts, limits: RunLimits): SandboxPlan['rlimits'] {
   return {
-    core: 0,
+    core: coreBytes,
     fsize: limits.file_bytes,
     nofile: limits.open_files,
     // Where no cgroup counts them. It counts the job user's processes, not this command's (setrlimit(2)).

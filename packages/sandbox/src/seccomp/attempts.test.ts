@@ -179,6 +179,12 @@ describe('what the filter answers before the kernel looks', () => {
     expect(attempt(sandbox, calls)).toEqual(calls.map(() => errno));
   });
 
+  it('that a limit of core dumps was set, which stays: by 1 none is written, by 0 a program of the host’s gets it', () => {
+    const set =
+      'before=$(ulimit -S -c); ulimit -S -c $((before == 0 ? 7 : 0)) && test "$(ulimit -S -c)" = "$before"';
+    expect(sandbox.run(['bash', '--norc', '-c', set])).toMatchObject({ status: 0, stderr: '' });
+  });
+
   it('nothing for what programs need', () => {
     const { directory } = sandbox;
     expect(

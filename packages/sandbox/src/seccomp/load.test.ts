@@ -91,7 +91,7 @@ describe('a profile that would not do what it says', () => {
   });
 
   it.each([
-    ['no errno', { errnoRet: 0 }, 'errnoRet'],
+    ['no errno', { errnoRet: -1 }, 'errnoRet'],
     ['an errno beyond the kernel', { errnoRet: 4096 }, 'errnoRet'],
     ['an errno beside another action', { action: 'SCMP_ACT_TRAP', errnoRet: 1 }, 'errnoRet'],
     ['an action that needs a supervisor', { action: 'SCMP_ACT_NOTIFY' }, 'action'],

@@ -27,8 +27,8 @@ const operators = [
 
 // Made where an owner has a profile of their own: no other start reads one.
 function toSchema() {
-  // errno(3): the kernel takes up to 4095.
-  const errno = z.int().min(1).max(4095);
+  // errno(3): the kernel takes up to 4095. By 0 a call says that it was done, and was not.
+  const errno = z.int().min(0).max(4095);
   const value = z.int().min(0);
 
   const argument = z.strictObject({
