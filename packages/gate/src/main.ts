@@ -120,6 +120,7 @@ export async function runGate(
     certificates: () => upkeep.certificates(),
     renewalFailures: () => renewal?.failures,
     policy: () => repository?.current(),
+    policyFaults: () => repository?.faults(),
   });
   const take = async (next: OwnersWord): Promise<void> => {
     owners.replace(next);

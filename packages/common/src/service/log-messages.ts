@@ -148,6 +148,7 @@ export const logMessages = {
     'Mend what `error` names: what was taken before goes on.',
   ),
   'the policy repository was refreshed with the online key': info('gate'),
+  'what the owners have published is well again, and is what counts here': info('gate'),
   'nobody may be keeping the policies fresh: policy_repository has no online_key, though the key lies in keys/ of that folder. Without it somebody runs csc policy publish by a timer, or hosts take nothing more after a day (POLICY_STALE)':
     warn(
       'gate',

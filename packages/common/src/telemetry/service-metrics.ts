@@ -73,6 +73,11 @@ export const serviceInstruments = {
     means:
       'The version of the owners’ policy repository that counts here; absent where there is a plain folder',
   },
+  csc_policy_faults: {
+    kind: 'gauge',
+    means:
+      'How much is wrong with what the owners’ policy repository holds: it cannot be taken, kept or kept fresh, or was changed by who cannot sign it; `csc status` says what. 0 where nothing is; absent of an executor',
+  },
   csc_policy_age_seconds: {
     kind: 'gauge',
     unit: 's',
@@ -104,6 +109,8 @@ export interface ServiceFacts {
   readonly renewalFailures: () => number | undefined;
   /** Gives undefined where there is no repository, or nothing was heard of it. */
   readonly policy: () => PolicyWord | undefined;
+  /** Gives undefined where there is no repository. Absent: this service serves none. */
+  readonly policyFaults?: (() => number | undefined) | undefined;
   readonly now: () => Date;
 }
 
@@ -113,7 +120,7 @@ const delayResolutionMs = 20;
 /** Tells what every service does. What it gives stops what that takes. */
 export function observeService(
   instruments: Instruments<typeof serviceInstruments>,
-  { version, directory, certificates, renewalFailures, policy, now }: ServiceFacts,
+  { version, directory, certificates, renewalFailures, policy, policyFaults, now }: ServiceFacts,
 ): () => void {
   instruments.observe('csc_build_info', (say) => say(1, { version }));
   const startedAt = now().getTime() / 1000 - process.uptime();
@@ -140,6 +147,10 @@ export function observeService(
   instruments.observe('csc_policy_version', (say) => {
     const word = policy();
     if (word !== undefined) say(word.version, {});
+  });
+  instruments.observe('csc_policy_faults', (say) => {
+    const faults = policyFaults?.();
+    if (faults !== undefined) say(faults, {});
   });
   instruments.observe('csc_policy_age_seconds', (say) => {
     const word = policy();

@@ -265,13 +265,21 @@ describe('the policy repository of a gate', () => {
     const old = readFileSync(owners.published('metadata/timestamp.json'));
     owners.publish({ 'freeze.yaml': frozen });
     await gate.look();
+    const newest = readFileSync(owners.published('metadata/timestamp.json'));
+    expect([gate.faults(), gate.warnings()]).toEqual([0, []]);
     // Rolled back to before the freeze.
     writeFileSync(owners.published('metadata/timestamp.json'), old);
     expect(await gate.look()).toBeUndefined();
     expect(await gate.look()).toBeUndefined();
     expect(logged).toEqual([expect.stringContaining('what was verified last goes on')]);
+    expect(gate.warnings()).toEqual([expect.stringMatching(/cannot be taken as it is: .*less than current/)]);
+    expect(gate.faults()).toBe(1);
     // Also where it starts again then.
     expect((await repository().open()).freeze).toBeDefined();
+    // And is well with what it knows already.
+    writeFileSync(owners.published('metadata/timestamp.json'), newest);
+    await gate.look();
+    expect([gate.faults(), gate.warnings()]).toEqual([0, []]);
   });
 
   it('is looked after where it is served: who changes a file of it is told of, once, and hosts would refuse it', async () => {

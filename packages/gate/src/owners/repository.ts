@@ -51,8 +51,10 @@ export interface GateRepository {
   look(): Promise<PublishedWord | undefined>;
   /** What was verified last, with the time that it is good for. */
   current(): PublishedPolicy | undefined;
-  /** What its owner should look at, for people: that nobody signs any more that there is nothing newer. */
+  /** What its owner should look at, for people: what is wrong with what lies there, and that nobody signs any more that there is nothing newer. */
   warnings(): readonly string[];
+  /** How much is wrong with what lies there: it cannot be taken, kept or kept fresh, or was changed. */
+  faults(): number;
 }
 
 export function createGateRepository(options: RepositoryOptions): GateRepository {
@@ -80,6 +82,8 @@ const faultMessages = {
   serve: 'THE PUBLISHED POLICY REPOSITORY HAS BEEN CHANGED by somebody who cannot sign it: hosts refuse it',
 } as const;
 type Doing = keyof typeof faultMessages;
+
+const wellNote = 'what the owners have published is well again, and is what counts here';
 
 function damagedMessage(names: readonly string[]): string {
   const [first = ''] = names;
@@ -162,7 +166,14 @@ class Repository implements GateRepository {
 
   warnings(): readonly string[] {
     const signedAt = this.#agedSince();
-    return signedAt === undefined ? [] : [`${agedNote}; it was signed last at ${signedAt.toISOString()}`];
+    return [
+      ...[...this.#faults].map(([doing, text]) => `${faultMessages[doing]}: ${text}`),
+      ...(signedAt === undefined ? [] : [`${agedNote}; it was signed last at ${signedAt.toISOString()}`]),
+    ];
+  }
+
+  faults(): number {
+    return this.#faults.size;
   }
 
   // With the key at hand, what keeps it from signing is said where that fails.
@@ -182,7 +193,9 @@ class Repository implements GateRepository {
 
   look(): Promise<PublishedWord | undefined> {
     const looking = this.#work.then(async () => {
+      const wasFaulty = this.faults() > 0;
       const next = await this.#look();
+      if (wasFaulty && this.faults() === 0) this.#options.log.info({}, wellNote);
       this.#lookForAge();
       return next;
     });
@@ -196,7 +209,11 @@ class Repository implements GateRepository {
     try {
       // Before the others are read: what is published meanwhile is looked at next time.
       const seen = await this.#timestamp();
-      if (seen === this.#seen) return undefined;
+      if (seen === this.#seen) {
+        // What had been put in its place is gone again.
+        this.#faults.delete('take');
+        return undefined;
+      }
       const next = await this.#take(seen);
       this.#faults.delete('take');
       if (contentOf(next) === this.#content) return undefined;
