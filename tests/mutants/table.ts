@@ -477,6 +477,22 @@ const typists: readonly Mutant[] = [
 const writeWatch = [`${executor}/run/write-watch.test.ts`];
 const disks: readonly Mutant[] = [
   {
+    name: 'a-stopped-bwrap-is-left-behind',
+    file: `${sandbox}/launch/bwrap-segment.ts`,
+    before: 'setTimeout(() => bwrap.kill(), bwrapPatienceMs),',
+    after: '',
+    tests: [`${sandbox}/launch/staying-launcher.test.ts`],
+    red: 'where bwrap is stopped',
+  },
+  {
+    name: 'a-stopped-launcher-holds-up-the-end',
+    file: `${sandbox}/launch/bwrap-segment.ts`,
+    before: 'Promise.race([bwrap.exited, untold.promise])',
+    after: 'bwrap.exited',
+    tests: [`${sandbox}/launch/staying-launcher.test.ts`],
+    red: 'where csc-launcher is stopped',
+  },
+  {
     name: 'descriptors-in-a-socket-are-not-missed',
     file: `${executor}/run/deleted-files.ts`,
     before: 'if (stats?.isSocket() && holdsDescriptors(file)) written = { ...written, complete: false };',

@@ -19,6 +19,11 @@ export interface BwrapEnd extends BwrapExit {
   readonly killed: boolean;
 }
 
+// Of whose sandbox nothing is left: how long its bwrap may take to see that, and how long whoever is to tell of bwrap's end. What
+// is stopped (SIGSTOP, a frozen cgroup) never does.
+const bwrapPatienceMs = 1000;
+const tellerPatienceMs = 3000;
+
 /**
  * Starts one bwrap. An exit of bwrap is not believed by itself: a command can make it report one and go on
  * (PTRACE_TRACEME and SIGSTOP), so the end is when the sandbox's init is gone, which takes every process of its PID
@@ -30,11 +35,21 @@ export function startBwrap(options: BwrapSegment): SegmentProcess {
   let status: BwrapStatus = {};
   let init: ProcessId | undefined;
   let asked: 'terminate' | 'kill' | undefined;
+  const untold = Promise.withResolvers<BwrapExit>();
+  let timers: readonly NodeJS.Timeout[] = [];
+  const killInit = (process: ProcessId): void => {
+    signalProcess(process, 'SIGKILL');
+    if (timers.length > 0) return;
+    timers = [
+      setTimeout(() => bwrap.kill(), bwrapPatienceMs),
+      setTimeout(() => untold.resolve({ code: null, signal: 'SIGKILL' }), tellerPatienceMs),
+    ];
+  };
   const act = (): void => {
     // Before bwrap has said which one is its init, killing bwrap alone would leave that behind.
     if (init === undefined || asked === undefined) return;
     const command = asked === 'terminate' ? findCommand(init) : undefined;
-    if (command === undefined) signalProcess(init, 'SIGKILL');
+    if (command === undefined) killInit(init);
     else signalProcess(command, 'SIGTERM');
   };
   let text = '';
@@ -55,7 +70,8 @@ export function startBwrap(options: BwrapSegment): SegmentProcess {
     if (asked !== 'kill') asked = wanted;
     act();
   };
-  const ended = bwrap.exited.then(async (exit): Promise<SegmentEnd> => {
+  const ended = Promise.race([bwrap.exited, untold.promise]).then(async (exit): Promise<SegmentEnd> => {
+    for (const timer of timers) clearTimeout(timer);
     built.resolve(false);
     initPid.resolve(undefined);
     if (init !== undefined) {

@@ -43,6 +43,15 @@ const isReady = async (launcher: { readonly pid: number | undefined }): Promise<
 };
 const hasEnded = (marker: string): Promise<void> => expect.poll(() => findProcesses(marker)).toEqual([]);
 
+/** As in proc_pid_status(5); empty where it is gone. */
+function readState(pid: number): string {
+  try {
+    return /^State:\s+(.*)$/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1] ?? '';
+  } catch {
+    return '';
+  }
+}
+
 /** Writes until a pipe holds no more; gives how much that is, which depends on who made it. */
 function fill(pipe: number): number {
   const end = openSync(`/proc/self/fd/${pipe}`, constants.O_WRONLY | constants.O_NONBLOCK);
@@ -371,6 +380,29 @@ describe('the links between executor, csc-launcher and bwrap', () => {
       expect((await finish(launched)).outcome.kind).toBe(hold ? 'infrastructure' : 'exited');
     }
   });
+
+  it.each(['bwrap', 'csc-launcher'])(
+    'do not hold up the end of a sandbox where %s is stopped',
+    async (which) => {
+      const marker = `csc-test-stopped-${process.pid}-${which}`;
+      const launched = await runner.launch([['sh', '-c', 'sleep 100', marker]], {});
+      const [init] = await launched.inits;
+      const bwrap = Number(/^PPid:\s+(\d+)$/m.exec(readFileSync(`/proc/${init}/status`, 'utf8'))?.[1]);
+      const stopped = which === 'bwrap' ? bwrap : await ready();
+      process.kill(stopped, 'SIGSTOP');
+      try {
+        launched.terminate(0);
+        const { outcome } = await finish(launched);
+        expect(outcome).toEqual({ kind: 'exited', segments: [{ exitCode: 137, signal: 'SIGKILL' }] });
+        await hasEnded(marker);
+        // One that is stopped would be left behind.
+        if (which === 'bwrap') expect(readState(bwrap)).toMatch(/^Z|^$/);
+      } finally {
+        if (which !== 'bwrap') process.kill(stopped, 'SIGCONT');
+      }
+      expect((await runner.run(['true'])).outcome).toMatchObject({ segments: [{ exitCode: 0 }] });
+    },
+  );
 
   it('hold where those that wait are killed', async () => {
     const pid = await ready();
