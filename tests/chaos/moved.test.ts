@@ -1,4 +1,4 @@
-import { existsSync, renameSync, writeFileSync } from 'node:fs';
+import { existsSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { connect, type GateClient } from '@csc-fleet/client';
 import { ExecutionState } from '@csc-fleet/common/rpc';
@@ -59,6 +59,24 @@ describe('a gate whose data_dir, or whose database, is moved away while it runs'
         expect((await fleet.connect().follow(id)).execution.state).toBe(ExecutionState.SUCCEEDED);
     },
   );
+});
+
+it('a gate whose output is deleted while it runs keeps that of the next', async () => {
+  rmSync(join(fleet.directory, 'gate/output'), { recursive: true });
+  const { receipt } = await fleet.connect().run(fleet.contract({ argv: ['echo'] }));
+  expect(receipt).toMatchObject({ status: 'success' });
+});
+
+it('an executor that has no place for output begins nothing, and says so, until it is back', async () => {
+  const run = () => fleet.connect().run(fleet.contract({ argv: ['echo'] }));
+  let waiting: ReturnType<typeof run> | undefined;
+  await whileAway(join(fleet.directory, 'executor-host/spool'), async () => {
+    waiting = run();
+    await fleet
+      .executor('host')
+      .waitFor(/"code":"SPOOL_FULL","why":"no output can be kept in .*spool of this host/);
+  });
+  expect((await waiting)?.receipt).toMatchObject({ status: 'success' });
 });
 
 describe('an executor whose state_dir, or whose journal, is moved away while it runs', () => {

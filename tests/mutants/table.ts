@@ -477,6 +477,14 @@ const typists: readonly Mutant[] = [
 const writeWatch = [`${executor}/run/write-watch.test.ts`];
 const disks: readonly Mutant[] = [
   {
+    name: 'a-host-without-a-spool-takes-run-after-run',
+    file: `${executor}/output/spool-directory.ts`,
+    before: 'this.#checkDirectory();',
+    after: '',
+    tests: [`${executor}/output/output.test.ts`],
+    red: 'could not keep the first byte',
+  },
+  {
     name: 'a-stopped-bwrap-is-left-behind',
     file: `${sandbox}/launch/bwrap-segment.ts`,
     before: 'setTimeout(() => bwrap.kill(), bwrapPatienceMs),',

@@ -128,7 +128,7 @@ export class DiskReserve {
       const { bavail, bsize } = statfsSync(this.#directory);
       return bavail * bsize;
     } catch (error) {
-      this.#trouble = explainFileError(error, 'read');
+      this.#trouble = `${this.#directory}: ${explainFileError(error, 'read')}`;
       return 0;
     }
   }

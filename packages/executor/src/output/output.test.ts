@@ -1,6 +1,7 @@
 import { createHash, randomBytes } from 'node:crypto';
 import {
   appendFileSync,
+  mkdirSync,
   mkdtempSync,
   readdirSync,
   readFileSync,
@@ -247,6 +248,19 @@ describe('the spool directory', () => {
     expect(() => spools.open('b', caps, unexpected)).toThrow(expect.objectContaining({ code: 'SPOOL_FULL' }));
     spools.settle(spool);
     spools.open('b', caps, unexpected);
+  });
+
+  it('refuses what it could not keep the first byte of, and takes it once its directory is back', () => {
+    const gone = join(directory, 'gone');
+    const spools = new SpoolDirectory(gone, 2000);
+    rmSync(gone, { recursive: true });
+    const refused = {
+      code: 'SPOOL_FULL',
+      message: expect.stringContaining(`${gone} of this host: its directory is not there`),
+    };
+    expect(() => spools.open('a', caps, unexpected)).toThrow(expect.objectContaining(refused));
+    mkdirSync(gone);
+    spools.open('a', caps, unexpected);
   });
 
   it('counts what an execution has by now, whenever an earlier log of it is released', () => {

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { sha256Hex } from '@csc-fleet/common/encoding';
 import { CscError } from '@csc-fleet/common/errors';
-import { makeDirectory } from '@csc-fleet/common/files';
+import { explainFileError, makeDirectory } from '@csc-fleet/common/files';
 import { type LogContent, openStoredLog, readLogContent, type StoredLog } from './read-log.ts';
 import { type OutputCaps, OutputSpool, sumOf } from './spool.ts';
 
@@ -51,7 +51,7 @@ export class SpoolDirectory {
     return this.#limit;
   }
 
-  /** A log for a new execution. Throws SPOOL_FULL where it might not fit. */
+  /** A log for a new execution. Throws SPOOL_FULL where it might not fit, or none can be made. */
   open(executionId: string, caps: OutputCaps, onFailure: (error: unknown) => void): OutputSpool {
     const wanted = sumOf(caps);
     if (this.takenBytes + wanted > this.#limit) {
@@ -60,11 +60,22 @@ export class SpoolDirectory {
         'this host has no room for the output of another execution (limits.spool_bytes)',
       );
     }
+    this.#checkDirectory();
     this.#checkDisk(wanted);
     this.#taken.set(executionId, wanted);
     const spool = new OutputSpool({ executionId, path: this.#pathOf(executionId), caps, onFailure });
     this.#growing.set(executionId, spool);
     return spool;
+  }
+
+  // A log is made with the first byte of it: a host where that fails would take run after run, and end each by it.
+  #checkDirectory(): void {
+    try {
+      fs.accessSync(this.#directory, fs.constants.W_OK | fs.constants.X_OK);
+    } catch (cause) {
+      const message = `no output can be kept in ${this.#directory} of this host: ${explainFileError(cause, 'write')}. Mend that, or restart the executor, which makes it anew where it is gone`;
+      throw new CscError('SPOOL_FULL', message, { cause });
+    }
   }
 
   // Early, as a run whose output the disk cuts off is one that has to be done again.

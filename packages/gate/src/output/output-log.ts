@@ -41,10 +41,12 @@ export function unconfirmedOf(path: string): string {
 /**
  * Makes the directory of a log below that of all of them (`logPath`), which must be there; it is on disk before a log
  * is in it that somebody counts on.
+ * Makes the directory of a log, and that of all of them (`logPath`), in one that must be there; it is on disk before a log is in it
+ * that somebody counts on.
  */
 export async function makeDirectoryOf(path: string): Promise<void> {
   const directory = dirname(path);
-  const top = dirname(dirname(directory));
+  const top = dirname(dirname(dirname(directory)));
   for (const made of await makeDirectoryBelow(top, directory, 0o700)) await syncDirectory(dirname(made));
 }
 
