@@ -18,11 +18,13 @@ require('./csc.js');
 `;
 
 /**
- * Builds csc as it is shipped, and the programs of the tests beside it, once for all tests, unless CSC_BIN names another:
+ * Builds csc-launcher where its sources have changed, csc as it is shipped, and the programs of the tests beside it, once for all tests, unless CSC_BIN names another:
  * they start it hundreds of times, and the sources take twice as long. What one process has compiled, of the bundle
  * (as csc does it for itself, services included) or of the sources (Node's compile cache), is there for the next ones.
  */
 export default function buildBundle(): () => void {
+  // Of the sources that are here: one of others may set limits that the tests do not expect.
+  execFileSync(join(import.meta.dirname, '../../scripts/build-launcher.sh'));
   if (process.env['CSC_BIN'] !== undefined) return () => undefined;
   const directory = mkdtempSync(join(tmpdir(), 'csc-bundle-'));
   // Some tests start it as another user.
