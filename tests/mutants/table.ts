@@ -1566,6 +1566,22 @@ const host: readonly Mutant[] = [
     red: 'cannot fill a client with what it keeps',
   },
   {
+    name: 'refusals-of-any-length',
+    file: `${executor}/admission/refusal.ts`,
+    before: 'const told = toReceiptError(message);',
+    after: 'const told = message;',
+    tests: refuse,
+    red: 'in a message that is no longer than a gate takes',
+  },
+  {
+    name: 'a-prefix-covers-its-namesakes',
+    file: `${common}/paths/path.ts`,
+    before: 'if (!mayEndAt(normalized, length)) continue;',
+    after: '',
+    tests: [`${common}/paths/path.test.ts`],
+    red: 'has what isCoveredBy has',
+  },
+  {
     name: 'pushes-of-a-server-are-taken',
     file: `${common}/rpc/channel-credentials.ts`,
     before: 'refusePush(secured);',

@@ -1,4 +1,4 @@
-import { isCoveredBy, parsePath } from '../paths/index.ts';
+import { coveredBy, isCoveredBy, parsePath } from '../paths/index.ts';
 import { allowed, type CommandFinding, type JudgeCommand, noFindings, shown } from './finding.ts';
 import type { ReasonCode } from './reason-codes.ts';
 
@@ -26,6 +26,9 @@ export const judgeWrites: JudgeCommand = ({ write_paths: paths }, policy) =>
     (index) => `write_paths[${index}]`,
   );
 
+// Fewer are looked at before all prefixes are put in order.
+const fewPaths = 16;
+
 function judgePaths(
   paths: readonly string[],
   prefixes: readonly string[],
@@ -33,10 +36,12 @@ function judgePaths(
   what: string,
   memberAt: (index: number) => string,
 ): readonly CommandFinding[] {
-  if (paths.every((path) => isCoveredBy(path, prefixes))) return noFindings;
+  const isCovered =
+    paths.length > fewPaths ? coveredBy(prefixes) : (path: string) => isCoveredBy(path, prefixes);
+  if (paths.every(isCovered)) return noFindings;
   const instead = allowed(prefixes);
   return paths.flatMap((path, index): readonly CommandFinding[] => {
-    if (isCoveredBy(path, prefixes)) return noFindings;
+    if (isCovered(path)) return noFindings;
     const member = memberAt(index);
     return parsePath(path) === undefined
       ? [{ reasonCode: 'PATH_NOT_ABSOLUTE', member, message: `path must be absolute: ${shown(path)}` }]

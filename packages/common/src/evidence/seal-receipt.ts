@@ -81,7 +81,8 @@ function signReceipt(receipt: ExecutionReceipt, signer: Signer, now: Date): Buff
 
 /** A text as a receipt's `error` may hold it: at most 4000 code points, well-formed. */
 export function toReceiptError(text: string): string {
-  const points = [...text.toWellFormed()];
+  // Of a longer one, what is left out anyway need not become a list.
+  const points = [...text.slice(0, 2 * (maxReceiptError + 1)).toWellFormed()];
   return points.length <= maxReceiptError
     ? points.join('')
     : `${points.slice(0, maxReceiptError - 1).join('')}…`;

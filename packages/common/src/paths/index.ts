@@ -1,1 +1,8 @@
-export { hasParentSegment, isCoveredBy, type ParsedPath, type PathFlavour, parsePath } from './path.ts';
+export {
+  coveredBy,
+  hasParentSegment,
+  isCoveredBy,
+  type ParsedPath,
+  type PathFlavour,
+  parsePath,
+} from './path.ts';

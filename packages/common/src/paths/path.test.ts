@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { hasParentSegment, isCoveredBy, parsePath } from './path.ts';
+import { coveredBy, hasParentSegment, isCoveredBy, parsePath } from './path.ts';
 
 describe('parsePath', () => {
   // The normal forms are what CPython 3.11 gives: str(PurePosixPath(p)) and PureWindowsPath(p).as_posix().lower().
@@ -96,6 +96,30 @@ describe('isCoveredBy', () => {
   it('does not fold parent segments: that is for the caller to refuse', () => {
     expect(isCoveredBy('/workspace/../etc', ['/workspace'])).toBe(true);
     expect(hasParentSegment('/workspace/../etc')).toBe(true);
+  });
+});
+
+describe('coveredBy', () => {
+  it('has what isCoveredBy has, of any paths and prefixes', () => {
+    const root = fc.constantFrom('/', 'C:\\', 'c:/', '//h/s/', '\\\\h\\s\\', '', '//');
+    const segments = fc.array(fc.constantFrom('a', 'aa', 'B', '.', '..', '', '**', 'é', ' '), {
+      maxLength: 4,
+    });
+    const path = fc
+      .tuple(root, segments, fc.constantFrom('/', '\\'), fc.constantFrom('', '/'))
+      .map(([begin, parts, separator, end]) => begin + parts.join(separator) + end);
+    fc.assert(
+      fc.property(
+        fc.array(path, { maxLength: 6 }),
+        fc.array(path, { minLength: 5, maxLength: 20 }),
+        (prefixes, paths) => {
+          const isCovered = coveredBy(prefixes);
+          for (const it of paths) expect(isCovered(it)).toBe(isCoveredBy(it, prefixes));
+          for (const it of prefixes) expect(isCovered(`${it}/b`)).toBe(isCoveredBy(`${it}/b`, prefixes));
+        },
+      ),
+      { numRuns: 3000 },
+    );
   });
 });
 

@@ -51,6 +51,39 @@ export function isCoveredBy(path: string, prefixes: readonly string[]): boolean 
   return inner !== undefined && prefixes.some((prefix) => covers(parsePath(prefix), inner));
 }
 
+/**
+ * The same for many paths, in a time that the number of prefixes has little to do with: whoever writes a contract says how many paths
+ * there are, and whoever writes a policy how many prefixes.
+ */
+export function coveredBy(prefixes: readonly string[]): (path: string) => boolean {
+  const byLength = new Map<number, Set<string>>();
+  for (const prefix of prefixes) {
+    const outer = parsePath(prefix);
+    if (outer === undefined) continue;
+    const { length } = outer.normalized;
+    const same = byLength.get(length) ?? new Set();
+    byLength.set(length, same.add(keyOf(outer.flavour, outer.normalized)));
+  }
+  return (path) => {
+    const inner = parsePath(path);
+    if (inner === undefined) return false;
+    const { flavour, normalized } = inner;
+    for (const [length, same] of byLength) {
+      if (!mayEndAt(normalized, length)) continue;
+      if (same.has(keyOf(flavour, normalized.slice(0, length)))) return true;
+    }
+    return false;
+  };
+}
+
+function keyOf(flavour: PathFlavour, normalized: string): string {
+  return `${flavour} ${normalized}`;
+}
+
+function mayEndAt(normalized: string, length: number): boolean {
+  return normalized.length === length || normalized[length - 1] === '/' || normalized[length] === '/';
+}
+
 function covers(outer: ParsedPath | undefined, inner: ParsedPath): boolean {
   if (outer?.flavour !== inner.flavour || !inner.normalized.startsWith(outer.normalized)) return false;
   const { length } = outer.normalized;

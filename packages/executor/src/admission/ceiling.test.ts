@@ -129,6 +129,18 @@ describe('checkCeiling', () => {
   });
 });
 
+describe('a contract of ten thousand paths beyond the ceiling', () => {
+  it('is told a hundred of them, and how many more there are', () => {
+    const paths = Array.from({ length: 10_000 }, (_, index) => `/elsewhere/${index}`);
+    const contract = makeContract('/w', [{ read_paths: paths }]);
+    const refuse = () => checkCeiling(contract, { ...defaultCeiling, pathRoots: ['/w'] }, request);
+    expect(refuse).toThrow(
+      /read_paths\[99\]: is outside the path_roots of this host: \/w\n {2}and 9900 more$/,
+    );
+    expect(refuse).toThrow(expect.objectContaining({ faults: expect.objectContaining({ length: 100 }) }));
+  });
+});
+
 describe('the config of a ceiling', () => {
   it('grants nothing by itself', () => {
     expect(ceilingConfig.parse(undefined)).toEqual(defaultCeiling);

@@ -2,7 +2,7 @@ import type { CountedApproval } from '@csc-fleet/common/approval';
 import { judgeCommand, unwrap } from '@csc-fleet/common/command-rules';
 import { argvs, type Command, type CommandContract, networkModes } from '@csc-fleet/common/contract';
 import { CscError, type Fault, formatFaults, quoteBriefly } from '@csc-fleet/common/errors';
-import { isCoveredBy } from '@csc-fleet/common/paths';
+import { coveredBy } from '@csc-fleet/common/paths';
 import { matchesPattern, type PolicyDocument } from '@csc-fleet/common/policy';
 import type { ExecutionTicket } from '@csc-fleet/common/ticket';
 import type { ApprovedContract } from './approvals.ts';
@@ -89,10 +89,16 @@ export function checkCeiling(contract: CommandContract, ceiling: HostCeiling, re
     ),
   ];
   if (faults.length === 0) return;
-  throw new CscError('HOST_CEILING_EXCEEDED', `this host does not grant it:\n${formatFaults(faults)}`, {
-    faults,
+  const told = faults.slice(0, mostTold);
+  const more = faults.length - told.length;
+  const rest = more === 0 ? '' : `\n  and ${more} more`;
+  throw new CscError('HOST_CEILING_EXCEEDED', `this host does not grant it:\n${formatFaults(told)}${rest}`, {
+    faults: told,
   });
 }
+
+// A contract may declare 200,000 paths, and each would have a line.
+const mostTold = 100;
 
 function judgePrincipal({ principals }: HostCeiling, { principal }: CeilingRequest): readonly Fault[] {
   if (principals === undefined || principal === undefined) return [];
@@ -145,12 +151,9 @@ function judgePaths(command: Command, { pathRoots }: HostCeiling): readonly Faul
     ...command.read_paths.map((path, index) => [`read_paths[${index}]`, path] as const),
     ...command.write_paths.map((path, index) => [`write_paths[${index}]`, path] as const),
   ];
-  return declared
-    .filter(([, path]) => !isCoveredBy(path, pathRoots))
-    .map(([member]) => ({
-      path: member,
-      message: `is outside the path_roots of this host: ${pathRoots.join(', ')}`,
-    }));
+  const isCovered = coveredBy(pathRoots);
+  const message = `is outside the path_roots of this host: ${pathRoots.join(', ')}`;
+  return declared.filter(([, path]) => !isCovered(path)).map(([path]) => ({ path, message }));
 }
 
 function judgeNetwork(

@@ -169,6 +169,17 @@ describe('a genuine ticket that is refused gets a signed blocked receipt', () =>
     expect(refused.reason).toBe('HOST_CEILING_EXCEEDED');
   });
 
+  it('that asks for a hundred thousand secrets, in a message that is no longer than a gate takes', async () => {
+    const names = Array.from({ length: 100_000 }, (_, index) => `a-name-of-a-secret-${index}`);
+    const contract = makeContract(bench.workspace, [{ secret_refs: names.slice(0, 20_000) }]);
+    const refused = await refusal({}, contract);
+    expect(refused.reason).toBe('HOST_CEILING_EXCEEDED');
+    expect(refused.message.length).toBeLessThanOrEqual(4000);
+    expect(refused.message).toContain('secret_refs[0]');
+    const unsigned = toUnsigned({ executionId: 'e' }, new CscError('NOT_PERMITTED', names.join(', ')));
+    expect(unsigned.message.length).toBe(4000);
+  });
+
   it('in the version that was asked for', async () => {
     const contract = makeContract(bench.workspace, [{ network: 'full' }]);
     const limits = { stdout_bytes: 1, stderr_bytes: 1 };

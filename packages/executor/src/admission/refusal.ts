@@ -4,7 +4,7 @@ import type { CommandContract } from '@csc-fleet/common/contract';
 import type { Signer } from '@csc-fleet/common/crypto';
 import type { Clock } from '@csc-fleet/common/encoding';
 import { CscError, isCscError, isRpcReason, type RpcReason, retryOf } from '@csc-fleet/common/errors';
-import { type ReceiptTexts, sealChained } from '@csc-fleet/common/evidence';
+import { type ReceiptTexts, sealChained, toReceiptError } from '@csc-fleet/common/evidence';
 import type { Offer, Refused } from '@csc-fleet/common/messages';
 import type { PolicyDocument } from '@csc-fleet/common/policy';
 
@@ -104,7 +104,16 @@ function toRefused(
   { executionId }: Pick<Offer, 'executionId'>,
   { reason, message, isLasting }: Why,
 ): Refused {
-  return { executionId, reason, message, lasting: isLasting, ...toTexts({ receiptJson: Buffer.alloc(0) }) };
+  // As its receipt says it: whoever writes a contract must not choose how long a message to the gate is, which ends the connection
+  // where it is too long.
+  const told = toReceiptError(message);
+  return {
+    executionId,
+    reason,
+    message: told,
+    lasting: isLasting,
+    ...toTexts({ receiptJson: Buffer.alloc(0) }),
+  };
 }
 
 function withReceipt(refused: Refused, receipt: ReceiptTexts): Refused {

@@ -1,3 +1,4 @@
+import { toReceiptError } from '@csc-fleet/common/evidence';
 import { type CommandResult, EndedBy } from '@csc-fleet/common/messages';
 import type { Ending } from '@csc-fleet/common/receipt';
 import type { CommandOutcome } from '../evidence/index.ts';
@@ -5,6 +6,10 @@ import type { ExecutionLink } from '../execute.ts';
 import { type CapturedStream, streamNumbers } from '../output/index.ts';
 import type { Deliveries } from './deliver.ts';
 import type { Outbox } from './outbox.ts';
+
+// As a gate takes them: beyond, it ends the connection, and names in notes and errors are whoever's who wrote the contract.
+const mostNotes = 64;
+const mostOfNote = 4000;
 
 /**
  * Says over the link what becomes of an execution: at once where the gate is there, and what it must not miss until it
@@ -21,7 +26,8 @@ export function createExecutionLink(
       else outbox.post({ $case: 'refused', value: refused });
     },
     accepted(notes, spool) {
-      outbox.postSoon({ $case: 'accepted', value: { executionId, notes: [...notes] } });
+      const told = notes.slice(0, mostNotes).map((note) => note.slice(0, mostOfNote).toWellFormed());
+      outbox.postSoon({ $case: 'accepted', value: { executionId, notes: told } });
       deliveries.upload(spool);
     },
     commandStarted({ id: commandId }, index) {
@@ -59,6 +65,6 @@ function toExited(outcome: CommandOutcome): CommandResult {
       const digest = output[stream];
       return digest === undefined ? [] : [{ commandId, stream: streamNumbers[stream], ...digest }];
     }),
-    error: error ?? '',
+    error: toReceiptError(error ?? ''),
   };
 }
