@@ -73,13 +73,26 @@ describe.each([
     // A renewal that is under way, or was killed.
     own('home/keys/tls.key.0123456789ab.partial', 'SECRET');
     own('home/led.key.0123456789ab.partial', 'SECRET');
+    // What other tools, editors and people leave of earlier ones.
+    for (const name of [
+      'tls.key.old',
+      'tls.key.bak',
+      'tls.key~',
+      'tls.key.2026-11-28',
+      'tls.key-old.1',
+      '.tls.key.swp',
+    ])
+      own(`home/keys/${name}`, 'SECRET');
+    own('home/led.key.bak', 'SECRET');
+    own('home/keys/tls.key.pub', 'PUBLIC');
     symlinkSync('keys/tls.key', join(tree.path, 'home/led.key'));
     const kept = secret('home/state/csc', 'home/led.key', 'home/executor.yaml');
     const seen = await (await start(kept))();
     expect(seen).toContain('PUBLIC');
     expect(seen).not.toMatch(/SECRET|WRITTEN/);
     const names = seen.split('\n').filter((line) => line.startsWith('./home/'));
-    expect(names).toEqual(['./home/keys', './home/keys/tls.pem', './home/state', './home/state/csc']);
+    const shown = ['keys', 'keys/tls.key.pub', 'keys/tls.pem', 'state', 'state/csc'];
+    expect(names).toEqual(shown.map((name) => `./home/${name}`));
   });
 
   it('finds nothing of what is put into the state directory, or in the place of a key, while it runs', async () => {
@@ -102,6 +115,18 @@ describe.each([
     renameSync(join(tree.path, 'tls/..next'), join(tree.path, 'tls/..data'));
     rmSync(join(tree.path, 'tls/..1'), { recursive: true });
     expect(await look()).not.toContain('SECRET');
+  });
+
+  it('finds no earlier key where a renewal numbers them, nor the next one', async () => {
+    for (const name of ['privkey1.pem', 'privkey2.pem']) own(`archive/host/${name}`, 'SECRET');
+    own('archive/host/cert2.pem', 'PUBLIC');
+    own('live/host/README', 'PUBLIC');
+    symlinkSync('../../archive/host/privkey2.pem', join(tree.path, 'live/host/privkey.pem'));
+    const look = await start(secret('live/host/privkey.pem'));
+    own('archive/host/privkey3.pem', 'SECRET');
+    const seen = await look();
+    expect(seen).toContain('archive/host/cert2.pem');
+    expect(seen).not.toContain('SECRET');
   });
 
   it('finds nothing of a place that is made while it runs, by whatever directories are missing', async () => {

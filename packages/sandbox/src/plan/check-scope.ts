@@ -1,9 +1,9 @@
 import { posix } from 'node:path';
 import { CscError } from '@csc-fleet/common/errors';
-import { destinationOf } from '@csc-fleet/common/files';
 import { isCoveredBy } from '@csc-fleet/common/paths';
 import { findClosedParent, isWithin, showPath, type Walk } from '../host/index.ts';
 import type { WayToKept } from './kept-places.ts';
+import { nameBefore } from './put-aside.ts';
 import type { Resolution } from './scopes.ts';
 import { closedTrees } from './view.ts';
 
@@ -59,11 +59,12 @@ export function checkNotSecret(resolution: Resolution, path: string, declared: s
   );
 }
 
-/** The secret place that a path is, lies in or is being written for; undefined where there is none. */
+/** The secret place that a path is, lies in or was put aside for; undefined where there is none. */
 export function findSecret({ waysToSecret }: Resolution, path: string): WayToKept | undefined {
-  const due = destinationOf(path);
+  const before = nameBefore(path);
   return waysToSecret().find(
-    ({ place, links }) => isWithin(due, place) || (due !== path && links.includes(due)),
+    ({ place, links }) =>
+      isWithin(path, place) || before === place || (before !== path && links.includes(before)),
   );
 }
 

@@ -2,6 +2,7 @@ import { readdirSync } from 'node:fs';
 import { posix } from 'node:path';
 import { decodePath, encodePath, type Look, lookOnHost, walkPath } from '../host/index.ts';
 import type { KeptPlace } from './facts.ts';
+import { numberedBeside } from './put-aside.ts';
 
 /** How one comes to a place that csc believes. */
 export interface WayToKept extends Omit<KeptPlace, 'path'> {
@@ -32,7 +33,8 @@ export function findWaysToKept(kept: readonly KeptPlace[]): WayToKept[] {
     .flatMap((it) => {
       const own = findWay(it);
       const inner = look(own.place)?.isDirectory === true ? linksIn(own.place) : [];
-      return [own, ...inner.map((path) => findWay({ ...it, path }))];
+      const earlier = it.isSecret ? numberedBeside(own.place, own.links, () => namesBeside(own.place)) : [];
+      return [own, ...[...inner, ...earlier].map((path) => findWay({ ...it, path }))];
     });
 }
 
@@ -43,6 +45,14 @@ function readingsOf(path: string): string[] {
   return path.split('/').includes('..')
     ? [folded, posix.isAbsolute(path) ? path : `${process.cwd()}/${path}`]
     : [folded];
+}
+
+function namesBeside(place: string): string[] {
+  try {
+    return readdirSync(encodePath(posix.dirname(place)), 'buffer').map(decodePath);
+  } catch {
+    return [];
+  }
 }
 
 // None of what is closed to who runs jobs: nobody who would believe it reads it.

@@ -1,7 +1,6 @@
 import { lstatSync, readdirSync } from 'node:fs';
 import { posix } from 'node:path';
 import { CscError, isCscError } from '@csc-fleet/common/errors';
-import { destinationOf } from '@csc-fleet/common/files';
 import {
   decodePath,
   descriptorPath,
@@ -13,6 +12,7 @@ import {
 } from '../host/index.ts';
 import { maxGlobMatches } from './glob.ts';
 import { type HiddenPlaces, hiddenIn, isSurelyOpen } from './hidden-places.ts';
+import { nameBefore } from './put-aside.ts';
 import { closeFor, noteLeftOut, type OpenScope, openFor, type Resolution } from './scopes.ts';
 
 /** The most entries that a directory may be split into: each becomes a mount of its own. */
@@ -98,7 +98,8 @@ function splitDirectory(arrangement: Arrangement, read: OpenScope, inner: readon
   const leftOut: Record<'gone' | 'other', string[]> = { gone: [], other: [] };
   for (const name of readdirSync(descriptorPath(read.fd), 'buffer').map(decodePath)) {
     const source = posix.join(read.source, name);
-    if (inner.some((write) => write.source === source) || hidden.leftOut.has(destinationOf(source))) continue;
+    if (inner.some((write) => write.source === source)) continue;
+    if (hidden.leftOut.has(source) || hidden.leftOut.has(nameBefore(source))) continue;
     const entry = openEntry(resolution, source, posix.join(descriptorPath(read.fd), name));
     if (entry === undefined) leftOut.gone.push(source);
     else if (!mountEntry(arrangement, entry, within(inner, source))) {

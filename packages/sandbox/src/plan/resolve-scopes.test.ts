@@ -198,6 +198,10 @@ describe('what a scope may be', () => {
     expect(() => resolveScopes(cwd, own)).toThrow(refusal('NOT_PERMITTED', 'cwd'));
     // A renewal that is under way, or was killed.
     tree.file('keys/a.key.0123456789ab.partial');
+    tree.file('keys/a.key.bak');
+    expect(() => resolveScopes(toScopeRequest({ read: ['keys/a.key.bak'] }), own)).toThrow(
+      refusal('NOT_PERMITTED', 'keeps to itself'),
+    );
     const scopes = resolveScopes(toScopeRequest({ read: ['keys/*', 'state/*', 'keys/b.pem'] }), own);
     open.push(scopes);
     expect([show(scopes), scopes.masks]).toEqual([['r:keys/b.pem'], []]);
