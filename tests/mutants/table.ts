@@ -959,6 +959,14 @@ const host: readonly Mutant[] = [
     red: 'finds the state directory empty',
   },
   {
+    name: 'directories-without-end-that-are-waited-for',
+    file: `${sandbox}/plan/missing-paths.ts`,
+    before: 'if (directories.length <= maxMadeDirectories) return;',
+    after: 'if (directories.length >= 0) return;',
+    tests: planning,
+    red: 'where too many directories would have to be, one below the other',
+  },
+  {
     name: 'a-core-that-goes-to-a-program-of-the-host',
     file: `${sandbox}/plan/plan.ts`,
     before: 'core: coreBytes,',

@@ -1,9 +1,13 @@
 import { posix } from 'node:path';
+import { CscError } from '@csc-fleet/common/errors';
 import { isWithin, showPath, walkPath } from '../host/index.ts';
 import { checkCovered, checkNotKept, checkOpenable, checkReachable } from './check-scope.ts';
 import { readDeclared, stripTree } from './glob.ts';
 import { checkCreatable } from './make-write-path.ts';
 import type { MissingPath, Resolution, ScopeRequest } from './scopes.ts';
+
+/** The most directories that are made for a command: each takes a process, which the executor waits for. */
+export const maxMadeDirectories = 64;
 
 // Names of directories end so as well: data.d, repo.git, example.org, build.old.
 const ofDirectories =
@@ -67,13 +71,23 @@ export function findPlace(resolution: Resolution, path: string): string {
   checkNotKept(resolution, place, path);
   checkReachable(resolution, place);
   if (parent !== undefined) checkCreatable(place, resolution.facts);
-  resolution.missing.set(path, { place, ...chooseKind(path, resolution.request) });
+  noteMissing(resolution, path, { place, ...chooseKind(path, resolution.request) });
   return place;
+}
+
+function noteMissing({ missing }: Resolution, path: string, made: MissingPath): void {
+  missing.set(path, made);
+  const directories = [...missing.values()].filter(({ kind }) => kind === 'directory');
+  if (directories.length <= maxMadeDirectories) return;
+  throw new CscError(
+    'NOT_PERMITTED',
+    `more than ${maxMadeDirectories} directories would have to be made for the write paths of this command, ${showPath(path)} among them; make them on the host, or declare one above them and let the command make the rest`,
+  );
 }
 
 // Something is to be made in it.
 function findDirectory(resolution: Resolution, path: string): string {
   const place = findPlace(resolution, path);
-  resolution.missing.set(path, { place, kind: 'directory' });
+  noteMissing(resolution, path, { place, kind: 'directory' });
   return place;
 }

@@ -16,6 +16,7 @@ import { makeFacts, makeTree, type TestTree } from '@csc-fleet/test-kit/sandbox/
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { encodePath } from '../host/index.ts';
 import type { RunFacts } from './facts.ts';
+import { maxMadeDirectories } from './missing-paths.ts';
 import { maxSplitEntries } from './mount-read.ts';
 import { makeMissing, resolveScopes } from './resolve-scopes.ts';
 import { ScopeClaims } from './scope-claims.ts';
@@ -580,6 +581,20 @@ describe('a write path that does not exist', () => {
       const request = { cwd: '/', readPaths: [], writePaths: [path], policy };
       expect(() => resolveScopes(request, facts)).toThrow(refusal('NOT_PERMITTED', path));
     }
+  });
+
+  it.each([
+    ['one below the other', (index: number) => `job/${'d/'.repeat(index + 1)}`],
+    ['side by side', (index: number) => `job/d${index}/`],
+  ])('is refused before it is made where too many directories would have to be, %s', (_, name) => {
+    tree.directory('job', jobUser);
+    const most = Array.from({ length: maxMadeDirectories }, (_path, index) => name(index));
+    expect(resolve({ write: most }).missing).toHaveLength(maxMadeDirectories);
+    for (const attempt of [resolve, makeAndResolve])
+      expect(() => attempt({ write: [...most, name(maxMadeDirectories)] })).toThrow(
+        refusal('NOT_PERMITTED', 'more than'),
+      );
+    expect(readdirSync(join(tree.path, 'job'))).toEqual([]);
   });
 
   it('is made for the job user where the policy covers it', () => {
