@@ -179,6 +179,22 @@ describe('the archive of a host’s receipts', () => {
     expect(names()).toEqual(['a', 'b', 'c', 'd']);
   });
 
+  it('takes in what comes next where its files were deleted or moved from under it, and has nothing acknowledged before', async () => {
+    await run('a');
+    await journal.acknowledge('a');
+    rmSync(segment());
+    await run('b');
+    await journal.acknowledge('b');
+    expect(names()).toEqual(['b']);
+    renameSync(receipts, `${receipts}.away`);
+    await run('c');
+    await expect(journal.acknowledge('c')).rejects.toMatchObject({ code: 'STORE_UNAVAILABLE' });
+    expect(journal.unacknowledged()).toEqual(['c']);
+    renameSync(`${receipts}.away`, receipts);
+    await journal.acknowledge('c');
+    expect(names()).toEqual(['b', 'c']);
+  });
+
   it('is made whole from the other copy in the journal where the disk has damaged the one', async () => {
     await run('a');
     await run('b');

@@ -146,16 +146,21 @@ export class Archive {
   async #open(): Promise<Segment> {
     const due = toSegmentName(this.#clock.now());
     const current = this.#segment;
-    if (current !== undefined && current.name >= due) return current;
+    if (current !== undefined && current.name >= due && this.#isInPlace(current)) return current;
     // A clock that goes back must not put a receipt before those that are there.
     const newest = listSegments(this.#directory).at(-1) ?? due;
     const name = [newest, due].sort().at(-1) ?? due;
     const file = await open(join(this.#directory, name), constants.O_RDWR | constants.O_CREAT, 0o600);
-    const { size: length } = await file.stat();
+    const { size: length, ino } = await file.stat();
     syncPath(this.#directory);
     await current?.file.close();
-    this.#segment = { name, file, length };
+    this.#segment = { name, file, ino, length };
     return this.#segment;
+  }
+
+  // What was deleted or moved away is nothing that the next reader of this directory finds.
+  #isInPlace({ name, ino }: Segment): boolean {
+    return statSync(join(this.#directory, name), { throwIfNoEntry: false })?.ino === ino;
   }
 }
 
@@ -180,6 +185,7 @@ function signedAtOf(receipt: ReceiptV02 | undefined): number {
 interface Segment {
   readonly name: string;
   readonly file: FileHandle;
+  readonly ino: number;
   /** Of what is certainly there. */
   length: number;
 }

@@ -39,8 +39,6 @@ export function unconfirmedOf(path: string): string {
 }
 
 /**
- * Makes the directory of a log below that of all of them (`logPath`), which must be there; it is on disk before a log
- * is in it that somebody counts on.
  * Makes the directory of a log, and that of all of them (`logPath`), in one that must be there; it is on disk before a log is in it
  * that somebody counts on.
  */
