@@ -11,6 +11,7 @@ import { contractForApproval, makeContract } from '@csc-fleet/test-kit/gate/cont
 import { agent, makePolicy, noWait, other, TestGate } from '@csc-fleet/test-kit/gate/test-gate';
 import { policyMembers } from '@csc-fleet/test-kit/policy';
 import { frozen, TestRepository } from '@csc-fleet/test-kit/policy-repository';
+import { SmallDisk } from '@csc-fleet/test-kit/small-disk';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { GateRepository, OwnersWord } from './index.ts';
 import { createGateRepository } from './repository.ts';
@@ -257,6 +258,35 @@ describe('the policy repository of a gate', () => {
     const next = await gate.look();
     expect(next).toMatchObject({ version: 2, freeze: { reason: frozen.frozen.reason } });
     expect(next?.policies.byName('build')?.policy.max_timeout_sec).toBe(90);
+  });
+
+  it('counts while its disk is full, and says so once, and is kept once there is room', async () => {
+    const disk = new SmallDisk(join(root, 'disk'), 2 * 1024 * 1024);
+    try {
+      const gate = repository({ mirrorDirectory: disk.path });
+      await gate.open();
+      const first = readFileSync(owners.published('metadata/timestamp.json'));
+      disk.fill();
+      owners.publish({ 'freeze.yaml': frozen });
+      expect((await gate.look())?.freeze).toBeDefined();
+      expect(await gate.look()).toBeUndefined();
+      expect(logged).toEqual([expect.stringContaining('cannot be kept on disk')]);
+      expect(gate.faults()).toBe(1);
+      // What is on the disk is older than what counts: it is no news.
+      const newest = readFileSync(owners.published('metadata/timestamp.json'));
+      writeFileSync(owners.published('metadata/timestamp.json'), first);
+      expect(await gate.look()).toBeUndefined();
+      expect(logged.at(-1)).toContain('what was verified last goes on');
+      expect(gate.current()?.freeze).toBeDefined();
+      writeFileSync(owners.published('metadata/timestamp.json'), newest);
+      disk.makeRoom();
+      await gate.look();
+      expect([gate.faults(), gate.current()?.unkept]).toEqual([0, undefined]);
+      rmSync(owners.published('metadata/timestamp.json'));
+      expect((await repository({ mirrorDirectory: disk.path }).open()).freeze).toBeDefined();
+    } finally {
+      disk.unmount();
+    }
   });
 
   it('goes on as it was, and says so once, where what lies there is not what the owners have signed', async () => {

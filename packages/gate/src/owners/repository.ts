@@ -229,10 +229,9 @@ class Repository implements GateRepository {
   async #take(seen: string): Promise<PublishedPolicy> {
     const next = await this.#mirror.refresh();
     this.#current = next;
-    if (next.unkept === undefined) {
-      this.#seen = seen;
-      this.#faults.delete('keep');
-    } else this.#fault('keep', next.unkept);
+    this.#seen = next.unkept === undefined ? seen : undefined;
+    if (next.unkept === undefined) this.#faults.delete('keep');
+    else this.#fault('keep', next.unkept);
     return next;
   }
 
