@@ -3291,7 +3291,7 @@ const takenOver: readonly Mutant[] = [
   {
     name: 'what-is-verified-takes-room-on-the-disk',
     file: mirror,
-    before: 'options.scratchDirectories ?? scratchDirectories()',
+    before: 'options.scratchDirectories ?? scratchDirectories(directory)',
     after: '[directory]',
     tests: ['packages/common/src/policy-repository/mirror-disk.test.ts'],
     red: 'does not keep from counting what the owners say',

@@ -10,7 +10,7 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { type FileHandle, open } from 'node:fs/promises';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import {
   bindings,
   keys,
@@ -228,6 +228,13 @@ describe('what a host verifies', () => {
     mkdirSync(join(inMemory(), `csc-run-999999999-1-${namespace}-aa`, 'metadata'), { recursive: true });
     await verifying(createDirectorySource(repository.published)).refresh();
     expect(readdirSync(inMemory())).toEqual([]);
+  });
+
+  it('lies beside what is kept where there is no memory for it, of a new host too', async () => {
+    const source = createDirectorySource(repository.published);
+    const places = [join(repository.root, 'no-memory'), join(repository.root, 'mirror')];
+    expect((await verifying(source, { scratchDirectories: places }).refresh()).version).toBe(1);
+    expect(readdirSync(places[1] ?? '').sort()).toEqual(['current.json', basename(keptVersion())].sort());
   });
 
   describe('where memory is full', () => {

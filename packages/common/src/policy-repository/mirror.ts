@@ -44,7 +44,7 @@ export interface MirrorOptions {
   readonly deadlines?: SourceDeadlines;
   /**
    * Where files lie while they are verified, each tried where those before it take none. Default: in memory where the
-   * system has such a place, then the temporary directory.
+   * system has such a place, then in `directory`.
    */
   readonly scratchDirectories?: readonly string[];
 }
@@ -164,12 +164,13 @@ export function createPolicyMirror(options: MirrorOptions): PolicyMirror {
       const refreshedAt = clock.now();
       const kept = orNothing(() => readCurrent(directory));
       const before = orNothing(() => knownBefore(kept));
+      makeIfPossible(directory);
       const { version, files } = await fetchNews(
         {
           known: before?.metadata ?? { root: Buffer.from(pinnedRoot) },
           source,
           deadlines,
-          scratchDirectories: options.scratchDirectories ?? scratchDirectories(),
+          scratchDirectories: options.scratchDirectories ?? scratchDirectories(directory),
           remains: before === undefined ? 'nothing' : 'version',
         },
         (news) => take(before, news),
@@ -206,6 +207,13 @@ function toKnown({ metadata, targets }: Before): { readonly files: VersionFiles;
 function writeCurrent(directory: string, content: Current): void {
   replaceFile(join(directory, 'current.json'), `${JSON.stringify(content)}\n`, 0o600);
   syncPath(directory);
+}
+
+// What is verified may have to lie in it. Where it cannot be made, `keep` says so.
+function makeIfPossible(directory: string): void {
+  try {
+    makeDirectory(directory, { mode: 0o700 });
+  } catch {}
 }
 
 function removeOthers(directory: string, keep: string | undefined): void {

@@ -67,7 +67,7 @@ export function findOwnFault(error: unknown): string | undefined {
  */
 export function nowhereToVerify(faults: ReadonlyMap<string, string>, left: Remains): CscError {
   const whys = [...faults].map(([directory, why]) => `${directory}: ${why}`).join('; ');
-  const message = `what the owners say could not be verified, and ${remains[left]}: its files lie in memory or in a temporary directory meanwhile, and none takes them (${whys}); make room there, or see to it that the service's user may write`;
+  const message = `what the owners say could not be verified, and ${remains[left]}: its files lie in memory or in the directory of what is kept meanwhile, and neither takes them (${whys}); make room there, or see to it that the service's user may write`;
   return new CscError('FILE_UNWRITABLE', message);
 }
 

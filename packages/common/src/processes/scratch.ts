@@ -9,17 +9,25 @@ const inMemory = '/dev/shm';
 
 /** Where files live that lose their name at once: in memory where the system has such a place. */
 export function defaultScratchDirectory(): string {
+  return findMemory() ?? tmpdir();
+}
+
+/**
+ * Where files may lie for a moment that nobody else may change, what is to be tried first first: in memory, which no job
+ * reaches, then in `own`, a directory that only its service writes. Policies may open the temporary directory to jobs.
+ */
+export function scratchDirectories(own: string): string[] {
+  const memory = findMemory();
+  return memory === undefined ? [own] : [memory, own];
+}
+
+function findMemory(): string | undefined {
   try {
     accessSync(inMemory, constants.W_OK);
     return inMemory;
   } catch {
-    return tmpdir();
+    return undefined;
   }
-}
-
-/** Where files may lie for a moment, what is to be tried first first. */
-export function scratchDirectories(): string[] {
-  return [...new Set([defaultScratchDirectory(), tmpdir()])];
 }
 
 /** A new name in the scratch directory, which says whose it is. */
