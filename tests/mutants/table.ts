@@ -2191,7 +2191,7 @@ const fleet: readonly Mutant[] = [
   },
   {
     name: 'resolution-of-an-earlier-run',
-    file: `${client}/run/run.ts`,
+    file: `${client}/run/conclude.ts`,
     before: 'readResolution(resolutionsJson, owners, { executionId, contractSha256, askedAt })',
     after: 'readResolution(resolutionsJson, owners, { executionId, contractSha256, ...(askedAt && {}) })',
     tests: hostileGate,
@@ -2893,7 +2893,7 @@ const believer: readonly Mutant[] = [
   },
   {
     name: 'client-believes-a-receipt-of-another-execution',
-    file: `${client}/run/run.ts`,
+    file: `${client}/run/conclude.ts`,
     before: '{ ...expected, executionId }',
     after: 'expected',
     tests: hostileGate,
@@ -2949,7 +2949,7 @@ const believer: readonly Mutant[] = [
   },
   {
     name: 'client-believes-other-output',
-    file: `${client}/run/run.ts`,
+    file: `${client}/run/conclude.ts`,
     before: 'receiver.outputCheck.verify(verified.receipt);',
     after: '',
     tests: hostileGate,

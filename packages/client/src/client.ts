@@ -49,14 +49,8 @@ import {
 import { createConnection } from './connection/connection.ts';
 import { patient } from './connection/reconnect.ts';
 import { awaitPlacement } from './run/bind.ts';
-import {
-  type FollowOptions,
-  follow,
-  type RunContext,
-  type RunOptions,
-  type RunResult,
-  run,
-} from './run/run.ts';
+import type { RunResult } from './run/conclude.ts';
+import { type FollowOptions, follow, type RunContext, type RunOptions, run } from './run/run.ts';
 import { openTerminalInput, type TerminalClaim, type TerminalInput } from './run/terminal.ts';
 import type { ExecutionEvent, OutputItem } from './stream/items.ts';
 import { type ReadOutputOptions, readOutput, type WatchOptions, watch } from './stream/read.ts';

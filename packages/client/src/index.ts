@@ -32,8 +32,9 @@ export { createSignedSubmissions, type SignedSubmission, type SignedSubmissions 
 export { type AgentKey, openSshAgentKey } from './calls/ssh-agent.ts';
 export { connect, type FetchedReceipt, type GateClient } from './client.ts';
 export type { ConnectOptions } from './connect-options.ts';
+export type { RunResult } from './run/conclude.ts';
 export type { RunHandlers } from './run/receiver.ts';
-export type { FollowOptions, RunOptions, RunResult } from './run/run.ts';
+export type { FollowOptions, RunOptions } from './run/run.ts';
 export type { TerminalClaim, TerminalInput, TerminalSize } from './run/terminal.ts';
 export type { EventOf, ExecutionEvent, OutputItem } from './stream/items.ts';
 export type { ReadOutputOptions, WatchOptions } from './stream/read.ts';
