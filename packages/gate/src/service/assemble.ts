@@ -18,9 +18,8 @@ import { Finisher } from '../execution/finisher.ts';
 import { ExecutorKeys } from '../link/executor-keys.ts';
 import { Roster } from '../link/roster.ts';
 import { TerminalRelay } from '../link/terminal-relay.ts';
-import type { Cosigning, WitnessAddress } from '../log/cosigning.ts';
+import type { WitnessAddress } from '../log/cosigning.ts';
 import type { LogKey } from '../log/log-key.ts';
-import type { ReceiptLog } from '../log/receipt-log.ts';
 import { OutputStore } from '../output/output-store.ts';
 import { createOwners, type Owners } from '../owners/index.ts';
 import { Retention, type RetentionLimits } from '../retention/retention.ts';
@@ -35,6 +34,7 @@ import { createGateTelemetry, observeGate, tellingOf, timedBy } from '../telemet
 import { RunTraces } from '../telemetry/run-traces.ts';
 import type { WebhookPorts, Webhooks } from '../webhooks/webhooks.ts';
 import type { GateLimits } from './config.ts';
+import { openLogParts } from './log-parts.ts';
 
 export interface GateOptions {
   readonly gateId: string;
@@ -106,23 +106,11 @@ export async function assemble(options: GateOptions, dependencies: GateDependenc
     onStoreLost = () => undefined,
   } = dependencies;
   const { dataDir, limits } = options;
-  // For its status, as long as it lasts.
-  const troubles: string[] = [];
-  const watcher: StoreWatcher = {
-    onLost: onStoreLost,
-    onTrouble: (error) => {
-      troubles.push(error.message);
-      onError(error);
-    },
-    onRecovered: () => {
-      troubles.length = 0;
-      onNotice('the store takes writes again', { data_dir: dataDir });
-    },
-  };
+  const { troubles, watcher } = watchStore(dataDir, { onStoreLost, onError, onNotice });
   const store = dependencies.store ?? (await openOnDisk(dataDir, watcher));
   // Before anything is written: it may know of numbers that this store has forgotten.
-  const log = await openLog(options, store, onError);
-  const cosigning = await openCosigning(options, log, onWarning, clock);
+  const logParts = await openLogParts(options, { store, clock, onError, onWarning });
+  const { log, cosigning } = logParts;
   // Of a gate that is none, no submission is for it.
   const trustDomain = parseIdentity(options.identity)?.trustDomain ?? '';
   const { policies, bindings } = options;
@@ -137,13 +125,6 @@ export async function assemble(options: GateOptions, dependencies: GateDependenc
   const telemetry = meter === undefined ? undefined : createGateTelemetry(meter, monotonicMs);
   const timed = timedBy(telemetry);
   const saw = (execution: LiveExecution): void => {
-    telemetry?.runs.saw(execution);
-    traces?.saw(execution);
-    desk.saw(execution);
-    webhooks?.saw(execution);
-  };
-  const created = (execution: LiveExecution): void => {
-    telemetry?.runs.created(execution);
     traces?.saw(execution);
     desk.saw(execution);
     webhooks?.saw(execution);
@@ -155,10 +136,14 @@ export async function assemble(options: GateOptions, dependencies: GateDependenc
     (execution) => {
       output.wake(execution.id);
       scheduler.count(execution);
+      telemetry?.runs.saw(execution);
       saw(execution);
     },
     storedBytesPerDay,
-    created,
+    (execution) => {
+      telemetry?.runs.created(execution);
+      saw(execution);
+    },
   );
   const finisher = new Finisher({ ...base, executions });
   const minting = createMint(base);
@@ -194,10 +179,10 @@ export async function assemble(options: GateOptions, dependencies: GateDependenc
   const contracts = new ContractMemo();
   const startedAt = clock.now();
   const { certificate } = dependencies;
-  const otherLog = () => options.log && describeOtherLog(options.log, owners.log()?.vkey);
+  const otherLog = () => logParts.describeOther(owners.log()?.vkey);
   const warnings = () => [
     ...troubles,
-    ...logTroubles(log, cosigning, otherLog()),
+    ...logParts.troubles(otherLog()),
     ...(dependencies.warnings?.() ?? []),
   ];
   return {
@@ -232,47 +217,30 @@ export async function assemble(options: GateOptions, dependencies: GateDependenc
 
 export type Parts = Awaited<ReturnType<typeof assemble>>;
 
-// Its key was lost or replaced, or theirs is not published yet; those who refuse its receipts for it do not ask its owner.
-function describeOtherLog(own: LogKey, named: string | undefined): string | undefined {
-  if (named === undefined || named === own.vkey) return undefined;
-  return `the log of receipts is that of ${own.vkey}, and the owners’ log.yaml names ${named}: who goes by it refuses this gate’s receipts; publish this key there, or bring back log/ of the data directory`;
-}
-
-// Who demands the log waits meanwhile, and sees no reason here.
-function logTroubles(
-  log: ReceiptLog | undefined,
-  cosigning: Cosigning | undefined,
-  other: string | undefined,
-): string[] {
-  const { trouble } = log ?? {};
-  return [
-    ...(other === undefined ? [] : [other]),
-    ...(trouble === undefined ? [] : [`the log of receipts takes nothing in: ${trouble}`]),
-    ...(cosigning?.failing ?? []).map(
-      ({ name, why }) => `the witness ${name} does not cosign the log: ${why}`,
-    ),
-  ];
-}
-
-async function openLog(
-  { log: key }: GateOptions,
-  store: Store,
-  onError: (error: unknown) => void,
-): Promise<ReceiptLog | undefined> {
-  if (key === undefined) return undefined;
-  const { ReceiptLog } = await import('../log/receipt-log.ts');
-  return ReceiptLog.open({ ...key, store, onError });
-}
-
-async function openCosigning(
-  { witnesses = [] }: GateOptions,
-  log: ReceiptLog | undefined,
-  onWarning: (message: LogMessage<'warn'>, details: LogFields) => void,
-  clock: Clock,
-): Promise<Cosigning | undefined> {
-  if (log === undefined || witnesses.length === 0) return undefined;
-  const { Cosigning } = await import('../log/cosigning.ts');
-  return new Cosigning({ log, witnesses, onWarning, clock });
+/** Notes what is wrong with the store, for the gate's status, as long as it lasts. */
+function watchStore(
+  dataDir: string,
+  {
+    onStoreLost,
+    onError,
+    onNotice,
+  }: Required<Pick<GateDependencies, 'onStoreLost' | 'onError' | 'onNotice'>>,
+): { readonly troubles: readonly string[]; readonly watcher: StoreWatcher } {
+  const troubles: string[] = [];
+  return {
+    troubles,
+    watcher: {
+      onLost: onStoreLost,
+      onTrouble: (error) => {
+        troubles.push(error.message);
+        onError(error);
+      },
+      onRecovered: () => {
+        troubles.length = 0;
+        onNotice('the store takes writes again', { data_dir: dataDir });
+      },
+    },
+  };
 }
 
 // Loaded by gates that have a database alone, with SQLite and what writes its queries.
