@@ -1,4 +1,4 @@
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
@@ -297,6 +297,8 @@ export class TestGate {
 
   #logOf(signer: Signer): NonNullable<GateOptions['log']> {
     const vkey = formatVkey({ name: logOrigin, type: 'ed25519', publicKey: signer.publicKey });
+    // That of its key, as a gate that reads one has made it.
+    mkdirSync(join(this.directory, 'log'), { recursive: true });
     return { signer, origin: logOrigin, vkey, directory: join(this.directory, 'log', 'tree') };
   }
 
