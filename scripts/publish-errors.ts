@@ -1,7 +1,14 @@
 // Writes docs/errors.md from the table of reasons. With --check, writes nothing and fails where the file differs.
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { logCodes, type ReasonFacts, reasons, rpcStatusNames } from '@csc-fleet/common/errors';
+import {
+  type CodeFacts,
+  localCodes,
+  logCodes,
+  type ReasonFacts,
+  reasons,
+  rpcStatusNames,
+} from '@csc-fleet/common/errors';
 
 const file = join(import.meta.dirname, '..', 'docs', 'errors.md');
 
@@ -38,19 +45,29 @@ function table(): string {
   return `| status | reason | about | retry | it means | what to do |\n| --- | --- | --- | --- | --- | --- |\n${rows.join('')}`;
 }
 
+function codeTable(codes: Readonly<Record<string, CodeFacts>>): string {
+  const rows = Object.entries(codes).map(
+    ([code, { means, remedy }]) => `| ${code} | ${means} | ${remedy} |\n`,
+  );
+  return `| code | it means | what to do |\n| --- | --- | --- |\n${rows.join('')}`;
+}
+
+const ofClients = `
+## Of clients and commands
+
+Nobody sends these: they are the \`code\` of errors of \`@csc-fleet/client\` and of \`csc --json\` beside the reasons above.
+
+${codeTable(Object.fromEntries(Object.entries(localCodes).filter(([code]) => !Object.hasOwn(logCodes, code))))}`;
+
 const ofLog = `
 ## Of the log of receipts
 
 Nobody sends these: a client finds them by itself ([transparency-log.md](transparency-log.md)), with a receipt that verifies, of a run that
 has ended. \`csc\` ends with 1 for LOG_INVALID, and with 69 for LOG_MISSING, as that may pass; the message says how the run itself ended.
 
-| code | it means | what to do |
-| --- | --- | --- |
-${Object.entries(logCodes)
-  .map(([code, { means, remedy }]) => `| ${code} | ${means} | ${remedy} |\n`)
-  .join('')}`;
+${codeTable(logCodes)}`;
 
-const due = `${head}${table()}${tail}${ofLog}`;
+const due = `${head}${table()}${tail}${ofClients}${ofLog}`;
 
 if (!process.argv.includes('--check')) writeFileSync(file, due);
 else if (readFileSync(file, 'utf8') !== due) {

@@ -165,7 +165,7 @@ describe('the client, installed from its tarball', () => {
 
   // Of what a program may do with a result without another package of ours, and what it is to be told about an error.
   const typed = `
-    import { CscError, ExecutionState, isCscError, reasons, Verdict, connect } from '@csc-fleet/client';
+    import { CscError, ExecutionState, isCscError, meaningOf, Verdict, connect } from '@csc-fleet/client';
     import type { CommandContract, Decision, Execution, ExecutionReceipt, Fault, GateClient } from '@csc-fleet/client';
     import { verifyReceipt } from '@csc-fleet/client/offline';
     export async function end(client: GateClient, contract: CommandContract): Promise<ExecutionReceipt | undefined> {
@@ -177,7 +177,7 @@ describe('the client, installed from its tarball', () => {
     export function faultsOf(error: unknown): readonly Fault[] {
       return isCscError(error) || error instanceof CscError ? error.faults : [];
     }
-    export const remedy: string = reasons.QUEUE_FULL.remedy;
+    export const remedyOf = (error: CscError): string => meaningOf(error.code).remedy;
     export const functions = [connect, verifyReceipt];`;
 
   it.each([
@@ -199,7 +199,7 @@ describe('the client, installed from its tarball', () => {
     const [entry, outfile] = ['bundled-from.cjs', 'bundled.cjs'].map((it) => join(directory, 'agent', it));
     writeFileSync(
       entry ?? '',
-      "const { connect, reasons } = require('@csc-fleet/client'); console.log(typeof connect, reasons.INTERNAL.status);",
+      "const { connect, meaningOf } = require('@csc-fleet/client'); console.log(typeof connect, meaningOf('CANCELLED').means.length > 0);",
     );
     await build({
       entryPoints: [entry ?? ''],
@@ -212,7 +212,7 @@ describe('the client, installed from its tarball', () => {
     mkdirSync(elsewhere);
     renameSync(outfile ?? '', join(elsewhere, 'bundled.cjs'));
     const { stdout } = await run(process.execPath, ['bundled.cjs'], { cwd: elsewhere });
-    expect(stdout).toBe('function INTERNAL\n');
+    expect(stdout).toBe('function true\n');
   });
 
   it('brings no YAML, no library for keys and certificates, and no second Ed25519', () => {

@@ -4,8 +4,8 @@ export {
   type CscErrorCode,
   type Fault,
   isCscError,
+  meaningOf,
   type Refusal,
-  reasons,
 } from '@csc-fleet/common/errors';
 export type { ExpectedReceipt, SubmissionSigner } from '@csc-fleet/common/evidence';
 export {
@@ -17,6 +17,7 @@ export {
   Verdict,
 } from '@csc-fleet/common/messages';
 export type { ExecutionReceipt } from '@csc-fleet/common/receipt';
+export { makeSealKey, parseSealKey, type SealKey, type SealKeys } from '@csc-fleet/common/seal';
 export type { ApprovalChange, ApprovalsClient } from './calls/approvals.ts';
 export type {
   AuditOptions,

@@ -8,12 +8,14 @@ import {
 import { chunkOf, streamKey } from '@csc-fleet/common/output-log';
 import {
   GateService,
+  type ReadOutputRequest,
   type ReadOutputResponse,
+  type RunRequest,
   type RunResponse,
   type StreamPosition,
 } from '@csc-fleet/common/rpc';
 import { looksSealed, type SealKeys } from '@csc-fleet/common/seal';
-import type { Connection } from '../connection/connection.ts';
+import type { Connection, Method } from '../connection/connection.ts';
 import { endedEarly, type ReconnectOptions, resuming } from '../connection/reconnect.ts';
 import { type ExecutionEvent, type OutputItem, toExecutionEvent, toOutputItem } from './items.ts';
 import { createProgress } from './progress.ts';
@@ -218,7 +220,10 @@ async function* readThrough(
 }
 
 /** The methods that bring output, whose chunks are views of their messages: the generated decoders copy what they carry. */
-export const outputMethods = {
+export const outputMethods: {
+  readonly run: Method<RunRequest, RunResponse>;
+  readonly readOutput: Method<ReadOutputRequest, ReadOutputResponse>;
+} = {
   run: {
     ...GateService.run,
     responseDeserialize: (bytes: Buffer): RunResponse =>

@@ -15,7 +15,7 @@ export interface Conclusion {
    */
   readonly exitCode: number;
   /**
-   * Why its host, or the gate once it had allowed it, let nothing run: `reasons[refusal.reason]` says what that means and what to do.
+   * Why its host, or the gate once it had allowed it, let nothing run: `meaningOf(refusal.reason)` says what to do.
    * Undefined where it ran, and where the policy has denied it: that is in the decision's findings.
    */
   readonly refusal: Refusal | undefined;

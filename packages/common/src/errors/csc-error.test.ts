@@ -1,5 +1,13 @@
 import { describe, expect, it } from 'vitest';
-import { isRpcReason, readRefusal, retryOf, rpcStatusOf } from './codes.ts';
+import {
+  type CscErrorCode,
+  isRpcReason,
+  localCodes,
+  meaningOf,
+  readRefusal,
+  retryOf,
+  rpcStatusOf,
+} from './codes.ts';
 import { CscError, isCscError, orThrow } from './csc-error.ts';
 import { faulty, parsed } from './fault.ts';
 import { reasons, rpcStatusNames } from './reasons.ts';
@@ -104,4 +112,13 @@ it('reads why nothing ran where that is a reason, and takes no other words for o
   expect(readRefusal(text)).toEqual({ reason: 'SCOPE_NOT_FOUND', message: 'read path /a: b\nis not there' });
   for (const other of ['', 'NOPE: it is not', 'command main: it was killed', 'a SCOPE_NOT_FOUND: b'])
     expect(readRefusal(other)).toBeUndefined();
+});
+
+it('knows of every code what it means and what to do', () => {
+  for (const code of [...Object.keys(reasons), ...Object.keys(localCodes)] as CscErrorCode[]) {
+    const { means, remedy } = meaningOf(code);
+    expect([code, means.length > 0, remedy.length > 0]).toEqual([code, true, true]);
+  }
+  expect(meaningOf('QUEUE_FULL').remedy).toBe(reasons.QUEUE_FULL.remedy);
+  expect(Object.keys(localCodes).filter(isRpcReason)).toEqual([]);
 });

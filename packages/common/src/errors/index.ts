@@ -1,8 +1,11 @@
 export {
+  type CodeFacts,
   type CscErrorCode,
   isRpcReason,
   type LocalCode,
+  localCodes,
   logCodes,
+  meaningOf,
   type Refusal,
   readRefusal,
   retryOf,
