@@ -6,6 +6,7 @@ import { CscError, isCscError } from '@csc-fleet/common/errors';
 import { makeDirectory } from '@csc-fleet/common/files';
 import { identityOfCertificate, type NamedCertificate } from '@csc-fleet/common/identity';
 import type { JsonLog } from '@csc-fleet/common/json-log';
+import { createFreezeTeller } from '@csc-fleet/common/owners';
 import {
   createPolicySet,
   createReloadablePolicySet,
@@ -275,7 +276,10 @@ async function serve(
     renewalFailures: parts.renewalFailures,
     policy: () => toPolicyWord(owners.current(), config),
   });
+  const tellFreeze = createFreezeTeller(log);
+  tellFreeze(owners.current().freeze);
   owners.onChange((word) => {
+    tellFreeze(word.freeze);
     executor.reconsider(word);
     link.renew();
   });

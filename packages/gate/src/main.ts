@@ -4,6 +4,7 @@ import { createReloadableSigner, type Signer } from '@csc-fleet/common/crypto';
 import { CscError, isCscError } from '@csc-fleet/common/errors';
 import { identityOfCertificate, validityOf } from '@csc-fleet/common/identity';
 import { createJsonLog } from '@csc-fleet/common/json-log';
+import { createFreezeTeller } from '@csc-fleet/common/owners';
 import { readOwnIdentity, type TlsFiles, type TlsMaterial, TlsSource } from '@csc-fleet/common/rpc';
 import {
   createUpkeep,
@@ -48,6 +49,8 @@ export async function runGate(
   const log = createJsonLog(config.logLevel, { name: 'csc-gate', pid: process.pid });
   const { word, repository, renewables } = await readFirstWord(config, log);
   const owners = createOwners(word);
+  const tellFreeze = createFreezeTeller(log);
+  tellFreeze(word.freeze);
   // Once the gate is there.
   let look = (): void => undefined;
   const parts = { owners, log, look: () => look() };
@@ -124,6 +127,7 @@ export async function runGate(
   });
   const take = async (next: OwnersWord): Promise<void> => {
     owners.replace(next);
+    tellFreeze(next.freeze);
     await gate.ownersChanged();
   };
   const takeKey = (next: Signer): void => {

@@ -27,3 +27,4 @@ export {
   revokedSchema,
 } from './revoked.ts';
 export type { SignedVersion } from './signed-version.ts';
+export { createFreezeTeller } from './tell-freeze.ts';

@@ -1,4 +1,4 @@
-import { readdirSync, truncateSync, writeFileSync } from 'node:fs';
+import { readdirSync, readFileSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import {
   alice,
@@ -39,6 +39,25 @@ describe('the owners', () => {
     );
     expect(repositoryStatus(repository.owners).stagedRoot).toMatchObject({ signatures: 1, threshold: 2 });
     expect(repository.publish([bob])).toBe(1);
+  });
+
+  it('are told which file of what they have published is damaged, and what to do', async () => {
+    repository.publish();
+    for (const name of ['timestamp.json', '1.targets.json', '1.root.json']) {
+      const path = join(repository.owners, 'published/metadata', name);
+      const whole = readFileSync(path);
+      for (const damaged of [`${whole}junk`, '{}', '']) {
+        writeFileSync(path, damaged);
+        expect(() => repositoryStatus(repository.owners)).toThrow(
+          expect.objectContaining({
+            code: 'POLICY_INVALID',
+            message: expect.stringMatching(`${path} is damaged .*: put it back`),
+          }),
+        );
+      }
+      writeFileSync(path, whole);
+    }
+    expect(repositoryStatus(repository.owners)).toBeDefined();
   });
 
   it('are those whose keys the root names, and nobody else', async () => {

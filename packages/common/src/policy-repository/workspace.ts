@@ -197,9 +197,18 @@ export function newest(directory: string, role: RoleName): number {
   return Math.max(0, ...versions);
 }
 
-/** Undefined where there is no such file. Throws what `parse` throws, and FILE_UNREADABLE. */
+/** Undefined where there is no such file. Throws FILE_UNREADABLE, and POLICY_INVALID where it holds no such metadata. */
 export function readMetadata<T>(path: string, parse: (bytes: Uint8Array) => T): T | undefined {
-  return existsSync(path) ? parse(readBoundedFile(path, { maxBytes }).bytes) : undefined;
+  if (!existsSync(path)) return undefined;
+  const { bytes } = readBoundedFile(path, { maxBytes });
+  try {
+    return parse(bytes);
+  } catch (cause) {
+    if (cause instanceof CscError) throw cause;
+    const why = cause instanceof Error ? cause.message : String(cause);
+    const message = `${path} is damaged (${why}): put it back as csc policy publish had written it, from a copy such as a gate's or a backup`;
+    throw new CscError('POLICY_INVALID', message, { cause });
+  }
 }
 
 /** For everybody to read, whole or not at all. */

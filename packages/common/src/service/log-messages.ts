@@ -227,6 +227,11 @@ export const logMessages = {
     'See to the reason in `why`; then set it up under another name, or have the owners take it back (`csc admin restore`).',
   ),
   'the owners no longer revoke this host: runs are taken again': info('executor'),
+  'THE OWNERS HAVE FROZEN THE FLEET: nothing starts until csc admin thaw': warn(
+    'both',
+    '`why` has their reason, and whether what runs is ended. Only they end it.',
+  ),
+  'the owners have thawed the fleet: runs are taken again': info('both'),
   'the owners have published something new': info('executor'),
   'the policy repository could not be refreshed': warn(
     'executor',
