@@ -959,6 +959,14 @@ const host: readonly Mutant[] = [
     red: 'finds the state directory empty',
   },
   {
+    name: 'symlinks-without-end-that-are-walked',
+    file: `${sandbox}/host/host-path.ts`,
+    before: 'if (left === 0) return undefined;',
+    after: '',
+    tests: planning,
+    red: 'is not followed where symlinks make it so',
+  },
+  {
     name: 'directories-without-end-that-are-waited-for',
     file: `${sandbox}/plan/missing-paths.ts`,
     before: 'if (directories.length <= maxMadeDirectories) return;',

@@ -6,6 +6,7 @@ export {
   isWithin,
   type Look,
   lookOnHost,
+  maxNames,
   type OpenPath,
   openResolved,
   readLink,

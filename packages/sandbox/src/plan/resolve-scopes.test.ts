@@ -14,7 +14,7 @@ import { createServer } from 'node:net';
 import { join, posix } from 'node:path';
 import { makeFacts, makeTree, type TestTree } from '@csc-fleet/test-kit/sandbox/plan';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { encodePath } from '../host/index.ts';
+import { encodePath, maxNames } from '../host/index.ts';
 import type { RunFacts } from './facts.ts';
 import { maxMadeDirectories } from './missing-paths.ts';
 import { maxSplitEntries } from './mount-read.ts';
@@ -373,6 +373,25 @@ describe('many scopes', () => {
     const read = Array.from({ length: maxOpenScopes }, (_, index) => `f${index}`);
     for (const name of read) tree.file(name);
     expect(() => resolve({ read })).toThrow(expect.objectContaining({ code: 'NOT_PERMITTED' }));
+  });
+});
+
+describe('a path of very many names', () => {
+  const names = (count: number): string => `w/${'d/'.repeat(count)}`;
+
+  it('is refused before it is looked for', () => {
+    tree.directory('w', jobUser);
+    for (const request of [{ read: [names(maxNames)] }, { write: [names(maxNames)] }])
+      for (const attempt of [resolve, makeAndResolve])
+        expect(() => attempt(request)).toThrow(refusal('NOT_PERMITTED', 'names'));
+  });
+
+  it('is not followed where symlinks make it so', () => {
+    tree.directory('w/d');
+    symlinkSync(`${'d/../'.repeat(maxNames)}d`, join(tree.path, 'w/long'));
+    symlinkSync(`${'d/../'.repeat(9)}d`, join(tree.path, 'w/short'));
+    expect(show(resolve({ read: ['w/short'] }))).toEqual(['r:w/d']);
+    expect(() => resolve({ read: ['w/long'] })).toThrow(refusal('SCOPE_NOT_FOUND', 'w/long'));
   });
 });
 

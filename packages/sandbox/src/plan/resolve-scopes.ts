@@ -1,7 +1,7 @@
 import { closeSync } from 'node:fs';
 import { CscError } from '@csc-fleet/common/errors';
 import { isCoveredBy } from '@csc-fleet/common/paths';
-import { isWithin, walkPath } from '../host/index.ts';
+import { isWithin, maxNames, showPath, walkPath } from '../host/index.ts';
 import { arrangeScopes } from './arrange-scopes.ts';
 import { checkCovered, checkNotSecret, checkOpenable, checkReachable } from './check-scope.ts';
 import type { KeptPlace, RunFacts } from './facts.ts';
@@ -48,6 +48,7 @@ export function resolveScopes(request: ScopeRequest, facts: RunFacts): ResolvedS
 }
 
 function beginResolution(request: ScopeRequest, facts: RunFacts): Resolution {
+  checkNames(request);
   let ways: readonly WayToKept[] | undefined;
   let secret: readonly WayToKept[] | undefined;
   return {
@@ -68,6 +69,17 @@ function beginResolution(request: ScopeRequest, facts: RunFacts): Resolution {
     missing: new Map(),
     notes: [],
   };
+}
+
+// Jobs can leave directories as deep as a path can be, and hundreds of such paths would hold the executor up for minutes.
+function checkNames({ cwd, readPaths, writePaths }: ScopeRequest): void {
+  for (const path of [cwd, ...readPaths, ...writePaths]) {
+    if (path.split('/').filter((name) => name !== '' && name !== '.').length <= maxNames) continue;
+    throw new CscError(
+      'NOT_PERMITTED',
+      `a declared path has more than ${maxNames} names (${showPath(path.slice(0, 64))}…): declare a directory above it`,
+    );
+  }
 }
 
 function isSecret(place: Pick<KeptPlace, 'isSecret'>): boolean {
