@@ -1,6 +1,8 @@
+import { spawnSync } from 'node:child_process';
 import { chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
+import { cscBin } from '@csc-fleet/test-kit/process';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { diagnose, requireHost } from './doctor.ts';
 import { shortageRemedy } from './shortage-remedy.ts';
@@ -108,4 +110,25 @@ describe('shortageRemedy', () => {
     const masked = "bwrap: Can't mount proc on /newroot/proc: Operation not permitted";
     expect(shortageRemedy({ text: masked }, limits)).toBeUndefined();
   });
+
+  it('names the descriptors where an executor has too few for a sandbox, whatever the kernel calls that', () => {
+    const limits = (most: number) => () =>
+      `Max open files            64                   ${most}                files\n`;
+    for (const text of [
+      'csc-launcher made no pipes',
+      'the sandbox could not be started: EINVAL',
+      'EMFILE: pipe',
+    ]) {
+      expect(shortageRemedy({ text }, limits(128))).toMatch(/128 file descriptors.*raise LimitNOFILE/);
+      expect(shortageRemedy({ text }, limits(65_536))).toBeUndefined();
+    }
+  });
+});
+
+it('a process that may have too few descriptors for a sandbox fails at the start', async () => {
+  const doctor = spawnSync('prlimit', ['--nofile=256:256', process.execPath, cscBin, 'doctor'], {
+    encoding: 'utf8',
+  });
+  expect(doctor.status).not.toBe(0);
+  expect(doctor.stdout + doctor.stderr).toMatch(/may have 256 file descriptors.*raise LimitNOFILE/);
 });

@@ -40,7 +40,7 @@ import {
 } from '../plan/index.ts';
 import { askBwrap, untold, whyCutOff } from './examine-bwrap.ts';
 import { defaultBwrapPath, type ProbeOptions, probeHost } from './probe-host.ts';
-import { shortageRemedy } from './shortage-remedy.ts';
+import { descriptorRemedy, shortageRemedy } from './shortage-remedy.ts';
 import { userNamespaceRemedy } from './user-namespace-remedy.ts';
 
 export interface DoctorOptions extends ProbeOptions {
@@ -127,6 +127,8 @@ async function tryUserDrop(executorUid: number, jobUser: JobUser): Promise<Check
 async function tryPrlimit({ executorUid, jobUsers }: HostFacts): Promise<Check> {
   const [{ uid, gid }] = jobUsers.all;
   const ids = executorUid === uid ? {} : { uid, gid };
+  const remedy = descriptorRemedy();
+  if (remedy !== undefined) return failed('rlimits', 'a sandbox takes more file descriptors', remedy);
   const limited = await run(prlimitPath, ['--core=0', '--', 'true'], ids);
   if (limited.ok) return passed('rlimits', `${prlimitPath} sets a job's rlimits`);
   if (limited.cutOff !== undefined)

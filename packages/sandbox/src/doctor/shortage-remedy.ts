@@ -13,6 +13,20 @@ export interface Trial {
   readonly rlimits?: Rlimits;
 }
 
+// An executor that is idle has some 150, and gives a sandbox its own by numbers up to 300.
+const leastDescriptors = 512;
+
+/**
+ * What to do where this process may not have the descriptors that sandboxes take; undefined where it may. Runs would be refused
+ * one by one, without a word of bwrap's.
+ */
+export function descriptorRemedy(limits = ownLimits): string | undefined {
+  const most = hardLimit(limits(), keys.nofile[0]);
+  return most < leastDescriptors
+    ? `the executor may have ${most} file descriptors (RLIMIT_NOFILE): raise LimitNOFILE of its unit, or Docker’s --ulimit nofile, to ${leastDescriptors} or more`
+    : undefined;
+}
+
 /** The limits of this process, as proc_pid_limits(5) has them. */
 export const ownLimits = (): string => readFileSync('/proc/self/limits', 'latin1');
 
@@ -33,6 +47,11 @@ export function shortageRemedy(
 ): string | undefined {
   if (/\blimit: Operation not permitted|failed to set the \w+ resource limit/.test(text))
     return raiseHardLimits(rlimits, limits());
+  // Of pipes and descriptors that the launcher has no number for, the kernel says EINVAL as well.
+  if (/\b(?:EMFILE|EINVAL)\b|Too many open files|made no pipes/.test(text)) {
+    const remedy = descriptorRemedy(limits);
+    if (remedy !== undefined) return remedy;
+  }
   if (/Resource temporarily unavailable|\bEAGAIN\b/.test(text)) {
     const most = hardLimit(limits(), keys.nproc[0]);
     return `its user or its cgroup may have no more processes (EAGAIN): raise LimitNPROC and TasksMax of the executor’s unit, nproc in limits.conf, or Docker’s --ulimit nproc and --pids-limit (its RLIMIT_NPROC is ${most})`;
