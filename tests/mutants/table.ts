@@ -490,7 +490,7 @@ const disks: readonly Mutant[] = [
     before: 'setTimeout(() => bwrap.kill(), bwrapPatienceMs),',
     after: '',
     tests: [`${sandbox}/launch/staying-launcher.test.ts`],
-    red: 'where bwrap is stopped',
+    red: 'do not hold up the end of a sandbox where',
   },
   {
     name: 'a-stopped-launcher-holds-up-the-end',
@@ -498,7 +498,7 @@ const disks: readonly Mutant[] = [
     before: 'Promise.race([bwrap.exited, untold.promise])',
     after: 'bwrap.exited',
     tests: [`${sandbox}/launch/staying-launcher.test.ts`],
-    red: 'where csc-launcher is stopped',
+    red: 'do not hold up the end of a sandbox where',
   },
   {
     name: 'descriptors-in-a-socket-are-not-missed',
@@ -929,7 +929,7 @@ const host: readonly Mutant[] = [
   {
     name: 'a-job-that-writes-what-is-led-to-from-within',
     file: `${sandbox}/plan/kept-places.ts`,
-    before: '[own, ...inner.map((path) => findWay({ ...it, path }))]',
+    before: '[own, ...[...inner, ...earlier].map((path) => findWay({ ...it, path }))]',
     after: '[own]',
     tests: planning,
     red: 'led from within what it believes',
@@ -3310,7 +3310,7 @@ const takenOver: readonly Mutant[] = [
     before: 'const why = findOwnFault(error);',
     after: 'const why = undefined;',
     tests: ['packages/common/src/policy-repository/mirror-disk.test.ts'],
-    red: 'from metadata/1.snapshot.json on lies elsewhere',
+    red: 'on lies elsewhere',
   },
   {
     name: 'what-was-verified-is-left-in-memory',
