@@ -35,6 +35,8 @@ export interface GrpcGate {
   start(): Promise<void>;
   /** Cuts every connection. */
   stop(): void;
+  /** Ends its side of every link, as a gate that stops. */
+  endLinks(): void;
 }
 
 const heartbeatInterval = { seconds: 0, nanos: 200_000_000 };
@@ -45,7 +47,10 @@ export async function startGrpcGate(gate: ScriptedGate, pki: string): Promise<Gr
   let server: Server | undefined;
   const address = `127.0.0.1:${await freePort()}`;
   const service: ExecutorLinkServer = {
-    connect: (call) => connect(gate, call, grpcGate),
+    connect: (call) => {
+      links.push(call);
+      connect(gate, call, grpcGate);
+    },
     pushOutput: (call) => void pushOutput(gate, call),
     fetchPolicyFile: ({ request }, answer) => {
       const fetched = grpcGate.policyFiles?.fetch(request.path) ?? Promise.resolve(undefined);
@@ -66,12 +71,16 @@ export async function startGrpcGate(gate: ScriptedGate, pki: string): Promise<Gr
     server.addService(ExecutorLinkService, grpcGate.isOlder === true ? older : service);
     await bind(server, address, tls);
   };
+  const links: ServerDuplexStream<ConnectRequest, ConnectResponse>[] = [];
   const grpcGate: GrpcGate = {
     address,
     callers: [],
     answersHeartbeats: true,
     start,
     stop: () => server?.forceShutdown(),
+    endLinks: () => {
+      for (const call of links.splice(0)) call.end();
+    },
   };
   await start();
   return grpcGate;

@@ -17,7 +17,7 @@ import { codeOf, keyPair, TestCa } from '@csc-fleet/test-kit/cli/test-ca';
 import { freePort } from '@csc-fleet/test-kit/free-port';
 import { csc } from '@csc-fleet/test-kit/process';
 import { SmallDisk } from '@csc-fleet/test-kit/small-disk';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
 import { openAuditLog } from './audit.ts';
 import { readCaConfig } from './config.ts';
 import { makeCaFolder } from './folder.ts';
@@ -83,6 +83,25 @@ describe('joining', () => {
     expect(found?.answer).toBeDefined();
     expect((await testCa.ask(token, keys)).tls.pem).toBe(issued.tls.pem);
     expect(await codeOf(() => testCa.ask(token, keyPair()))).toBe('JOIN_REFUSED');
+  });
+
+  it('says that its state_dir cannot be written before it runs, and where somebody tries all the same', async () => {
+    const disk = new SmallDisk(join(root, 'read-only'), 1024 * 1024);
+    onTestFinished(() => disk.unmount());
+    disk.turn('ro');
+    expect(() => new CaStore(disk.path)).toThrow(expect.objectContaining({ code: 'FILE_UNWRITABLE' }));
+    const dir = join(root, 'another-ca');
+    await csc(['ca', 'init', dir, '--trust-domain', 'fleet.example', '--host', 'localhost']);
+    const check = () => csc(['ca', 'serve', '--dir', dir, '--check-config']);
+    expect((await check()).code).toBe(0);
+    const config = join(dir, 'ca.yaml');
+    writeFileSync(
+      config,
+      readFileSync(config, 'utf8').replace('state_dir: state', `state_dir: ${disk.path}`),
+    );
+    const refused = await check();
+    expect(refused.code).not.toBe(0);
+    expect(refused.stderr).toContain(`state_dir ${disk.path} cannot be written`);
   });
 
   it('says that its disk is full, does nothing then, and leaves an audit that can be read', async () => {

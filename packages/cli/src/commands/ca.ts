@@ -1,6 +1,7 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { CscError } from '@csc-fleet/common/errors';
+import { checkWritableDirectory } from '@csc-fleet/common/files';
 import type { Role } from '@csc-fleet/common/rpc';
 import { installLastHandler } from '@csc-fleet/common/service';
 import type { Command } from 'commander';
@@ -204,6 +205,7 @@ async function serveCa(
   const { readCaKeys } = await import('../ca/folder.ts');
   if (checkOnly) {
     readCaKeys(config);
+    checkWritableDirectory(config.stateDir, `state_dir ${config.stateDir}`);
     return [];
   }
   const { createJsonLog } = await import('@csc-fleet/common/json-log');

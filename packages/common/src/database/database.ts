@@ -1,7 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { existsSync, mkdtempSync, rmSync, statSync } from 'node:fs';
 import { constants, setPriority } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { CscError } from '../errors/index.ts';
 import { explainFileError, makeFile, readBoundedFile } from '../files/index.ts';
@@ -160,7 +160,7 @@ function sizeOf(path: string): number | undefined {
 
 // One page, beside the place that it is for: another directory may not be writable for a service.
 function emptyDatabase(path: string): Uint8Array {
-  const directory = mkdtempSync(`${path}.new-`);
+  const directory = newDirectory(`${path}.new-`);
   try {
     const file = join(directory, 'empty');
     const database = new DatabaseSync(file);
@@ -169,5 +169,14 @@ function emptyDatabase(path: string): Uint8Array {
     return readBoundedFile(file, { maxBytes: 1024 * 1024, link: 'refuse' }).bytes;
   } finally {
     rmSync(directory, { recursive: true, force: true });
+  }
+}
+
+function newDirectory(prefix: string): string {
+  try {
+    return mkdtempSync(prefix);
+  } catch (cause) {
+    const why = explainFileError(cause, 'write');
+    throw new CscError('FILE_UNWRITABLE', `nothing can be put into ${dirname(prefix)}: ${why}`, { cause });
   }
 }

@@ -167,6 +167,17 @@ describe('the link over gRPC', () => {
     timers.mockRestore();
   });
 
+  it('says of a gate that has ended the connection just that, and dials again', async () => {
+    const warnings: object[] = [];
+    link.run(bench.executor, { ...silentLog, warn: (fields) => warnings.push(fields) });
+    await connected();
+    server.endLinks();
+    await connected(2);
+    expect(warnings).toEqual([
+      expect.objectContaining({ error: expect.stringContaining('it has ended the connection, as one does') }),
+    ]);
+  });
+
   it('does not talk to a server that is not a gate', async () => {
     server.stop();
     copyFileSync(join(pki, 'client-agent.pem'), join(pki, 'gate.pem'));

@@ -301,7 +301,9 @@ function serve(call: LinkCall, executor: Executor, welcomeMs: number, events: Ca
   });
   call.on('data', onData);
   call.on('error', end);
-  call.on('end', () => end(new Error('the gate ended the connection')));
+  call.on('end', () =>
+    end(new CscError('GATE_UNREACHABLE', 'it has ended the connection, as one does that stops')),
+  );
 }
 
 function toTold(error: unknown, { material }: TlsSource): CscError {
