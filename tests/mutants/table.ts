@@ -1606,6 +1606,14 @@ const host: readonly Mutant[] = [
     red: 'has what isCoveredBy has',
   },
   {
+    name: 'output-in-messages-of-any-number-of-members',
+    file: `${gate}/rpc/push-request.ts`,
+    before: 'if (fields === mostFields || (tag & 7) === groupType)',
+    after: 'if (fields < 0)',
+    tests: [`${gate}/rpc/reading.test.ts`],
+    red: 'is not passed over where it has members by the million',
+  },
+  {
     name: 'pushes-of-a-server-are-taken',
     file: `${common}/rpc/channel-credentials.ts`,
     before: 'refusePush(secured);',

@@ -97,6 +97,15 @@ describe('a PushOutputRequest', () => {
     },
   );
 
+  it.each([
+    ['before its frames', (members: Buffer) => Buffer.concat([members, Buffer.from('1a0161', 'hex')])],
+    ['behind them', (members: Buffer) => Buffer.concat([Buffer.from('1a0161', 'hex'), members])],
+    ['in a group', (members: Buffer) => Buffer.concat([Buffer.from([0x7b]), members, Buffer.from([0x7c])])],
+  ])('is not passed over where it has members by the million %s', (_, place) => {
+    const bytes = place(Buffer.alloc(1 << 20, Buffer.from('7a00', 'hex')));
+    expect(() => decodePushOutput(bytes)).toThrow(expect.objectContaining({ code: 'MESSAGE_TOO_LARGE' }));
+  });
+
   it.each(['1aff', '1a05', 'ff', '1affffffff0f'])('is refused as by the generated decoder: %s', (hex) => {
     const bytes = Buffer.from(hex, 'hex');
     expect(() => PushOutputRequest.decode(bytes)).toThrow();
