@@ -1,14 +1,7 @@
 // Writes docs/errors.md from the table of reasons. With --check, writes nothing and fails where the file differs.
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import {
-  type CodeFacts,
-  localCodes,
-  logCodes,
-  type ReasonFacts,
-  reasons,
-  rpcStatusNames,
-} from '@csc-fleet/common/errors';
+import { localCodes, logCodes, type ReasonFacts, reasons, rpcStatusNames } from '@csc-fleet/common/errors';
 
 const file = join(import.meta.dirname, '..', 'docs', 'errors.md');
 
@@ -45,10 +38,9 @@ function table(): string {
   return `| status | reason | about | retry | it means | what to do |\n| --- | --- | --- | --- | --- | --- |\n${rows.join('')}`;
 }
 
-function codeTable(codes: Readonly<Record<string, CodeFacts>>): string {
-  const rows = Object.entries(codes).map(
-    ([code, { means, remedy }]) => `| ${code} | ${means} | ${remedy} |\n`,
-  );
+function codeTable(isWanted: (code: string) => boolean): string {
+  const wanted = Object.entries(localCodes).filter(([code]) => isWanted(code));
+  const rows = wanted.map(([code, { means, remedy }]) => `| ${code} | ${means} | ${remedy} |\n`);
   return `| code | it means | what to do |\n| --- | --- | --- |\n${rows.join('')}`;
 }
 
@@ -57,7 +49,7 @@ const ofClients = `
 
 Nobody sends these: they are the \`code\` of errors of \`@csc-fleet/client\` and of \`csc --json\` beside the reasons above.
 
-${codeTable(Object.fromEntries(Object.entries(localCodes).filter(([code]) => !Object.hasOwn(logCodes, code))))}`;
+${codeTable((code) => !logCodes.includes(code))}`;
 
 const ofLog = `
 ## Of the log of receipts
@@ -65,7 +57,7 @@ const ofLog = `
 Nobody sends these: a client finds them by itself ([transparency-log.md](transparency-log.md)), with a receipt that verifies, of a run that
 has ended. \`csc\` ends with 1 for LOG_INVALID, and with 69 for LOG_MISSING, as that may pass; the message says how the run itself ended.
 
-${codeTable(logCodes)}`;
+${codeTable((code) => logCodes.includes(code))}`;
 
 const due = `${head}${table()}${tail}${ofClients}${ofLog}`;
 

@@ -1,6 +1,7 @@
 import {
   CscError,
   formatFaults,
+  localCodes,
   logCodes,
   openings,
   readRefusal,
@@ -74,8 +75,8 @@ const advice: Readonly<Partial<Record<CscError['code'], string>>> = {
     'give the key of the host that signed: --fleet-ca where the fleet’s CA certifies its hosts, else --keys with what csc executor keys --export writes there; a host that was set up anew has another key than before',
   RECEIPT_INVALID: 'do not count on what was shown; ask the owners of gate and host',
   RECEIPT_MISSING: 'ask the owner of the host how it ended; csc get ID --follow asks the gate once more',
-  LOG_INVALID: plain(logCodes.LOG_INVALID.remedy),
-  LOG_MISSING: plain(logCodes.LOG_MISSING.remedy),
+  LOG_INVALID: plain(localCodes.LOG_INVALID.remedy),
+  LOG_MISSING: plain(localCodes.LOG_MISSING.remedy),
 };
 
 const askForGroup =
@@ -123,7 +124,7 @@ function plain(markdown: string): string {
 
 // Whoever reads of these elsewhere, as in docs/errors.md, knows them by their codes.
 function codeOf(error: unknown): string {
-  return error instanceof CscError && Object.hasOwn(logCodes, error.code) ? `${error.code}: ` : '';
+  return error instanceof CscError && logCodes.includes(error.code) ? `${error.code}: ` : '';
 }
 
 /** What to do about what a host or a gate has refused, of which the receipt says `REASON: why`; undefined for other words. */

@@ -6,34 +6,17 @@ export interface CodeFacts {
   readonly remedy: string;
 }
 
-/** Those that are about a gate's log of receipts, which a client finds by itself. */
-export const logCodes: Readonly<Record<'LOG_INVALID' | 'LOG_MISSING', CodeFacts>> = {
-  LOG_INVALID: {
-    means:
-      'the gate’s log of receipts is false: another than before, a shorter one, one without a receipt that was handed out, or of another key',
-    remedy:
-      'count on nothing that this gate says; keep the evidence that is named, and ask the owners of the fleet. What has run has run: do not submit it again for this. Where they say that all is well, `csc audit forget` forgets it',
-  },
-  LOG_MISSING: {
-    means:
-      'whether a receipt is in the gate’s log cannot be known: too few witnesses have cosigned it in the last day, the gate keeps no log, or it does not know an execution any more whose proof it owes',
-    remedy:
-      'what has run has run: do not submit it again, but ask once more (`csc get ID --receipt-out FILE`) when what is missing is there. Witnesses are there once they run and the gate reaches them: `csc status` of an admin says which do not cosign',
-  },
-};
-
-const handInAgain =
-  'what was handed in can be handed in again under the `idempotencyKey` of the error, and does not run twice';
-
 /** All that stay on one machine: they become `INTERNAL` where one reaches the RPC boundary. */
 export const localCodes = {
   GATE_UNREACHABLE: {
     means: 'no connection to the gate could be made, or one was lost for longer than it was waited for',
-    remedy: `check its address, and that it runs; ${handInAgain}`,
+    remedy:
+      'check its address, and that it runs; what was handed in can be handed in again under the `idempotencyKey` of the error, and does not run twice',
   },
   DEADLINE_EXCEEDED: {
     means: 'a gate that is there did not answer a call in time',
-    remedy: `try again, and look at the gate where it stays so; ${handInAgain}`,
+    remedy:
+      'try again, and look at the gate where it stays so; what was handed in can be handed in again under the `idempotencyKey` of the error, and does not run twice',
   },
   CANCELLED: {
     means:
@@ -76,8 +59,18 @@ export const localCodes = {
     means: 'sealed output does not open: it was changed, is of another stream, or was sealed to another key',
     remedy: 'name the key that it was sealed to; where that is so, count on nothing of it',
   },
-  LOG_INVALID: logCodes.LOG_INVALID,
-  LOG_MISSING: logCodes.LOG_MISSING,
+  LOG_INVALID: {
+    means:
+      'the gate’s log of receipts is false: another than before, a shorter one, one without a receipt that was handed out, or of another key',
+    remedy:
+      'count on nothing that this gate says; keep the evidence that is named, and ask the owners of the fleet. What has run has run: do not submit it again for this. Where they say that all is well, `csc audit forget` forgets it',
+  },
+  LOG_MISSING: {
+    means:
+      'whether a receipt is in the gate’s log cannot be known: too few witnesses have cosigned it in the last day, the gate keeps no log, or it does not know an execution any more whose proof it owes',
+    remedy:
+      'what has run has run: do not submit it again, but ask once more (`csc get ID --receipt-out FILE`) when what is missing is there. Witnesses are there once they run and the gate reaches them: `csc status` of an admin says which do not cosign',
+  },
   POLICY_INVALID: {
     means: 'a policy, or a file of its owners, is refused',
     remedy: 'mend the members named',
@@ -104,6 +97,9 @@ export const localCodes = {
     remedy: 'see that the gate or the directory serves it',
   },
 } as const satisfies Readonly<Record<string, CodeFacts>>;
+
+/** Those of them that are about a gate's log of receipts, which a client finds by itself. */
+export const logCodes: readonly string[] = ['LOG_INVALID', 'LOG_MISSING'] satisfies LocalCode[];
 
 /** Codes of errors that stay on one machine. */
 export type LocalCode = keyof typeof localCodes;
