@@ -152,7 +152,7 @@ export async function createExecutor(options: ExecutorOptions, deps: ExecutorDep
   const deliveries = new Deliveries({ ...ports, delivered, isLookedFor }, outbox, deps.output);
   const untaken = await watchUntaken(options, deps, { deliveries, outbox, log });
   const endedCertificate = watchCertificates({ ...ports, tlsCertificate: deps.tlsCertificate });
-  const { executorId, identity } = options;
+  const { executorId, identity, slots = 1 } = options;
   const names = () => ({ executorId, identity, receiptKey: signer });
   const revocation = watchRevocation({ owners: deps.owners, names, log });
   revocation();
@@ -166,6 +166,7 @@ export async function createExecutor(options: ExecutorOptions, deps: ExecutorDep
   void prune(ports);
   const pruning = setInterval(() => void lookAfter(), pruneMs).unref();
   const labels = labelsFor(options, deps);
+  const wouldRefuse = (): number => ports.trials.count;
   const executor = new LinkedExecutor({
     introduction: {
       executorId,
@@ -177,7 +178,7 @@ export async function createExecutor(options: ExecutorOptions, deps: ExecutorDep
       get labels() {
         return labels();
       },
-      slots: options.slots ?? 1,
+      slots,
     },
     execute: (offer, run, link) => execute(offer, run, ports, telemetry?.counting(link) ?? link),
     journal,
@@ -185,7 +186,7 @@ export async function createExecutor(options: ExecutorOptions, deps: ExecutorDep
     deliveries,
     clock,
     log,
-    wouldRefuse: () => ports.trials.count,
+    wouldRefuse,
     receiptless: () => recovery.receiptless(),
     shortage: () => {
       reserve.refill();
@@ -203,8 +204,6 @@ export async function createExecutor(options: ExecutorOptions, deps: ExecutorDep
       await journal.close();
     },
   });
-  const { slots = 1 } = options;
-  const wouldRefuse = (): number => ports.trials.count;
   if (telemetry !== undefined)
     observeExecutor(telemetry, {
       slots,
@@ -221,7 +220,6 @@ export async function createExecutor(options: ExecutorOptions, deps: ExecutorDep
   return executor;
 }
 
-// Loaded where there is a gate to ask, which `csc run` has in its own process.
 // Those of a certificate that is replaced count from then on, for what its owners bound by them, too.
 function labelsFor(
   { labels = {} }: ExecutorOptions,
@@ -230,6 +228,7 @@ function labelsFor(
   return tlsCertificate === undefined ? () => labels : followLabels(labels, tlsCertificate);
 }
 
+// Loaded where there is a gate to ask, which `csc run` has in its own process.
 async function watchLog(
   { stateDir }: ExecutorOptions,
   { prove: ask, owners }: ExecutorDeps,
