@@ -972,7 +972,7 @@ const host: readonly Mutant[] = [
     before: 'if (directories.length <= maxMadeDirectories) return;',
     after: 'if (directories.length >= 0) return;',
     tests: planning,
-    red: 'where too many directories would have to be, one below the other',
+    red: 'where too many directories would have to be',
   },
   {
     name: 'a-core-that-goes-to-a-program-of-the-host',
