@@ -485,22 +485,6 @@ const disks: readonly Mutant[] = [
     red: 'could not keep the first byte',
   },
   {
-    name: 'a-stopped-bwrap-is-left-behind',
-    file: `${sandbox}/launch/bwrap-segment.ts`,
-    before: 'setTimeout(() => bwrap.kill(), bwrapPatienceMs),',
-    after: '',
-    tests: [`${sandbox}/launch/staying-launcher.test.ts`],
-    red: 'do not hold up the end of a sandbox where',
-  },
-  {
-    name: 'a-stopped-launcher-holds-up-the-end',
-    file: `${sandbox}/launch/bwrap-segment.ts`,
-    before: 'Promise.race([bwrap.exited, untold.promise])',
-    after: 'bwrap.exited',
-    tests: [`${sandbox}/launch/staying-launcher.test.ts`],
-    red: 'do not hold up the end of a sandbox where',
-  },
-  {
     name: 'descriptors-in-a-socket-are-not-missed',
     file: `${executor}/run/deleted-files.ts`,
     before: 'if (stats?.isSocket() && holdsDescriptors(file)) written = { ...written, complete: false };',
