@@ -308,9 +308,14 @@ describe('output', () => {
 
   it('that the disk refuses ends the run, and the receipt says so', async () => {
     bench = await openWorkbench();
+    const executionId = bench.offer([
+      { argv: shell('while [ ! -e out/go ]; do sleep 0.05; done; echo lost; sleep 60') },
+    ]);
+    await bench.gate.next('commandStarted', executionId);
+    // Its log is made with the first byte.
     rmSync(join(bench.stateDir, 'spool'), { recursive: true });
-    const { receipt } = await bench.run([{ argv: shell('echo lost; sleep 60') }]);
-    expect(receipt).toMatchObject({
+    writeFileSync(join(bench.out, 'go'), '');
+    expect(await bench.gate.receipt(executionId)).toMatchObject({
       status: 'failed',
       ended: 'output_limit',
       stdout_hash: sha256(''),
