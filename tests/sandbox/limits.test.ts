@@ -156,7 +156,8 @@ describe('resources', () => {
         `cpu_millis ${limits.cpu_millis} cgroup-${cgroup} cpu`,
         `open_files ${limits.open_files} rlimit`,
         `file_bytes ${limits.file_bytes} rlimit`,
-        'core_bytes 0 rlimit',
+        // 0 where the executor itself may have no more.
+        expect.stringMatching(/^core_bytes [01] rlimit$/),
         `tmp_bytes ${limits.tmp_bytes} tmpfs`,
         `write_bytes ${limits.write_bytes} watch`,
         `write_files ${limits.write_files} watch`,
