@@ -15,30 +15,18 @@ import {
   logKey,
   logMemory,
   logSigner,
-  openStage,
   otherCheckpoint,
   type Prove,
   placeOf,
-  type Stage,
-  type StageOptions,
   sizeOf,
+  stagesOfFile,
   vkey,
 } from '@csc-fleet/test-kit/gate/logged-gate';
-import { TestPki } from '@csc-fleet/test-kit/gate/served-gate';
 import { inMemory, logOrigin, type TestGateOptions } from '@csc-fleet/test-kit/gate/test-gate';
-import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
+import { describe, expect, it, onTestFinished } from 'vitest';
 import { openSeenLogs } from '../../packages/cli/src/connect/seen-logs.ts';
-import type { AskProofs } from '../../packages/executor/src/log-watch/index.ts';
 
-let pki: TestPki;
-
-beforeAll(async () => {
-  pki = await TestPki.make();
-});
-
-afterAll(() => pki.remove());
-
-const stage = (...options: StageOptions): Promise<Stage> => openStage(pki, ...options);
+const stage = stagesOfFile();
 
 describe('a client', () => {
   it.each([
@@ -410,16 +398,3 @@ describe('a client that nobody has given the key of the log', () => {
     await expect(one.getReceipt(await own.ran())).rejects.toEqual(logInvalid(/two logs have 2 entries/));
   });
 });
-
-const executorOf = (name: string) => ({
-  name,
-  role: 'executor' as const,
-  trustDomain: 'csc.local',
-  uri: `spiffe://csc.local/executor/${name}`,
-});
-
-/** As the gate answers this executor, where it does not lie. */
-const _truth =
-  ({ test }: Stage, name = 'e1'): AskProofs =>
-  (request) =>
-    test.gate.receipts.prove(executorOf(name), request);

@@ -7,101 +7,33 @@ import { sha256Hex } from '@csc-fleet/common/encoding';
 import { CscError } from '@csc-fleet/common/errors';
 import type { ChainedReceipt } from '@csc-fleet/common/evidence';
 import type { ProveOwnReceiptsRequest, ProveOwnReceiptsResponse } from '@csc-fleet/common/messages';
-import type { OwnersLog } from '@csc-fleet/common/owners';
 import type { ReceiptV02 } from '@csc-fleet/common/receipt';
 import { formatVkey, openCheckpoint } from '@csc-fleet/common/tlog';
+import { host, truth } from '@csc-fleet/test-kit/executor/log-host';
 import { makeContract } from '@csc-fleet/test-kit/gate/contracts';
 import {
-  emptyDirectory,
   logFilesIn,
   logKey,
   logSigner,
-  openStage,
   otherCheckpoint,
   type Stage,
-  type StageOptions,
+  stagesOfFile,
   treeOf,
   vkey,
 } from '@csc-fleet/test-kit/gate/logged-gate';
 import type { ReceiptOverrides } from '@csc-fleet/test-kit/gate/scripted-executor';
-import { TestPki } from '@csc-fleet/test-kit/gate/served-gate';
 import { agent, logOrigin } from '@csc-fleet/test-kit/gate/test-gate';
-import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { walkLog } from '../../packages/cli/src/evidence/walk-log.ts';
-import { openSqliteJournal } from '../../packages/executor/src/journal/index.ts';
 import {
-  type AskProofs,
   checkReceiptLog,
-  LogWatch,
   logRecordFile,
   readLogRecord,
 } from '../../packages/executor/src/log-watch/index.ts';
 
-let pki: TestPki;
-
-beforeAll(async () => {
-  pki = await TestPki.make();
-});
-
-afterAll(() => pki.remove());
-
-const stage = (...options: StageOptions): Promise<Stage> => openStage(pki, ...options);
+const stage = stagesOfFile();
 
 const later = new Date(Date.UTC(2027, 0, 1));
-
-/** A host that a gate has acknowledged receipts of, and that asks it for their proofs. */
-async function host(ask: AskProofs, stateDir = emptyDirectory(), startedAt = new Date()) {
-  let now = startedAt;
-  let connectedMs = 0;
-  const clock = { now: () => now };
-  const journal = openSqliteJournal(join(stateDir, 'journal.sqlite'), { clock });
-  onTestFinished(() => journal.close());
-  const lines: string[] = [];
-  const write = (level: string) => (fields: object, text: string) =>
-    void lines.push(`${level} ${text} ${JSON.stringify(fields)}`);
-  const log = { info: write('info'), warn: write('warn'), error: write('error') };
-  let said: OwnersLog | undefined = { vkey, witnessVkeys: [], quorum: 0 };
-  const open = () =>
-    new LogWatch({ journal, named: () => said, ask, connectedMs: () => connectedMs, stateDir, clock, log });
-  return {
-    journal,
-    lines,
-    stateDir,
-    open,
-    watch: open(),
-    names: (log: OwnersLog | undefined) => {
-      said = log;
-    },
-    passes: (minutes: number, gate: 'there' | 'away' = 'there') => {
-      now = new Date(now.getTime() + minutes * 60_000);
-      if (gate === 'there') connectedMs += minutes * 60_000;
-    },
-    /** The receipt that this gate has of an execution was this host's, and is acknowledged. */
-    async owed({ test }: Stage, executionId: string, signed?: Buffer): Promise<void> {
-      const receiptJson = signed ?? (await test.as(agent).getReceipt({ executionId })).receiptJson;
-      const times = { notBefore: now, expiresAt: new Date(now.getTime() + 60_000), redeemedAt: now };
-      const use = { ticketId: executionId, executionId, draft: '{}', bare: '{}', approvals: [] };
-      await journal.redeem({ ...use, ...times });
-      const sealed = { receiptJson, receiptSha256: sha256Hex(receiptJson), outputLogLength: 0 };
-      await journal.finish(executionId, () => sealed);
-      // So that the commit of the one does not wait for others.
-      await Promise.all([journal.acknowledge(executionId, true), journal.progress('', '')]);
-    },
-  };
-}
-
-const executorOf = (name: string) => ({
-  name,
-  role: 'executor' as const,
-  trustDomain: 'csc.local',
-  uri: `spiffe://csc.local/executor/${name}`,
-});
-
-/** As the gate answers this executor, where it does not lie. */
-const truth =
-  ({ test }: Stage, name = 'e1'): AskProofs =>
-  (request) =>
-    test.gate.receipts.prove(executorOf(name), request);
 
 describe('a host, whose receipts the gate has acknowledged', () => {
   const closing: (() => Promise<void>)[] = [];

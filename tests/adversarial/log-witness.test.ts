@@ -3,10 +3,6 @@ import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { createSigner, generateKeyPair } from '@csc-fleet/common/crypto';
-import { sha256Hex } from '@csc-fleet/common/encoding';
-import { AuditRecord } from '@csc-fleet/common/messages';
-import type { OwnersLog } from '@csc-fleet/common/owners';
-import { Signal } from '@csc-fleet/common/service';
 import {
   emptyRoot,
   formatAddCheckpoint,
@@ -17,7 +13,9 @@ import {
   signCheckpoint,
 } from '@csc-fleet/common/tlog';
 import { witnessed } from '@csc-fleet/test-kit/cli/witness';
+import { host, truth } from '@csc-fleet/test-kit/executor/log-host';
 import { makeContract } from '@csc-fleet/test-kit/gate/contracts';
+import { logOf } from '@csc-fleet/test-kit/gate/log-of-records';
 import {
   emptyDirectory,
   exportedReceipts,
@@ -27,68 +25,18 @@ import {
   logKey,
   logMemory,
   logSigner,
-  openStage,
-  type Stage,
-  type StageOptions,
+  stagesOfFile,
   treeOf,
   vkey,
 } from '@csc-fleet/test-kit/gate/logged-gate';
-import { TestPki } from '@csc-fleet/test-kit/gate/served-gate';
 import { agent, logOrigin } from '@csc-fleet/test-kit/gate/test-gate';
-import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
+import { describe, expect, it, onTestFinished } from 'vitest';
 import { type LogFiles, walkLog, walkRemembered } from '../../packages/cli/src/evidence/walk-log.ts';
-import { openSqliteJournal } from '../../packages/executor/src/journal/index.ts';
-import { type AskProofs, LogWatch } from '../../packages/executor/src/log-watch/index.ts';
 import { Cosigning } from '../../packages/gate/src/log/cosigning.ts';
-import { ReceiptLog } from '../../packages/gate/src/log/receipt-log.ts';
-import type { AuditRow } from '../../packages/gate/src/store/tables.ts';
 
-let pki: TestPki;
-
-beforeAll(async () => {
-  pki = await TestPki.make();
-});
-
-afterAll(() => pki.remove());
-
-const stage = (...options: StageOptions): Promise<Stage> => openStage(pki, ...options);
+const stage = stagesOfFile();
 
 const later = new Date(Date.UTC(2027, 0, 1));
-
-const of = { execution_id: null, principal: null, executor_id: null, policy_profile: null };
-
-/** A log over audit records alone, one for each receipt, of which it is given so many at a time. */
-function logOf(directory: string, errors: unknown[] = [], window = Number.POSITIVE_INFINITY) {
-  const rows: AuditRow[] = [];
-  const written = new Signal();
-  const store = {
-    audited: (abort: AbortSignal) => written.wait(abort),
-    auditLast: async () => rows.length,
-    skipAudit: async () => undefined,
-    auditAfter: async (after: number) => {
-      const found = rows.slice(after, after + window);
-      return {
-        rows: found,
-        lookedUpTo: after + found.length,
-        isEnd: after + found.length >= rows.length,
-      };
-    },
-  };
-  const ports = { store, signer: logSigner, origin: logOrigin, directory };
-  return {
-    open: () => ReceiptLog.open({ ...ports, onError: (error) => void errors.push(error) }),
-    accept: (count: number, kind = 'execution.ended'): number => {
-      for (let at = 0; at < count; at += 1) {
-        const sequence = rows.length + 1;
-        const said = { executionId: `exec_${sequence}`, receiptSha256: sha256Hex(String(sequence)) };
-        const record = Buffer.from(AuditRecord.encode(AuditRecord.create(said)).finish());
-        rows.push({ ...of, at: '', outcome: '', sequence, kind, record });
-      }
-      written.ring();
-      return rows.length;
-    },
-  };
-}
 
 describe('a witness', () => {
   it('cosigns what only grows, and a client demands that; of two logs it cosigns one', async () => {
@@ -402,57 +350,3 @@ describe('an auditor', () => {
     await expect(walkLog(async () => undefined, against)).rejects.toMatchObject({ code: 'LOG_MISSING' });
   });
 });
-
-/** A host that a gate has acknowledged receipts of, and that asks it for their proofs. */
-async function host(ask: AskProofs, stateDir = emptyDirectory(), startedAt = new Date()) {
-  let now = startedAt;
-  let connectedMs = 0;
-  const clock = { now: () => now };
-  const journal = openSqliteJournal(join(stateDir, 'journal.sqlite'), { clock });
-  onTestFinished(() => journal.close());
-  const lines: string[] = [];
-  const write = (level: string) => (fields: object, text: string) =>
-    void lines.push(`${level} ${text} ${JSON.stringify(fields)}`);
-  const log = { info: write('info'), warn: write('warn'), error: write('error') };
-  let said: OwnersLog | undefined = { vkey, witnessVkeys: [], quorum: 0 };
-  const open = () =>
-    new LogWatch({ journal, named: () => said, ask, connectedMs: () => connectedMs, stateDir, clock, log });
-  return {
-    journal,
-    lines,
-    stateDir,
-    open,
-    watch: open(),
-    names: (log: OwnersLog | undefined) => {
-      said = log;
-    },
-    passes: (minutes: number, gate: 'there' | 'away' = 'there') => {
-      now = new Date(now.getTime() + minutes * 60_000);
-      if (gate === 'there') connectedMs += minutes * 60_000;
-    },
-    /** The receipt that this gate has of an execution was this host's, and is acknowledged. */
-    async owed({ test }: Stage, executionId: string, signed?: Buffer): Promise<void> {
-      const receiptJson = signed ?? (await test.as(agent).getReceipt({ executionId })).receiptJson;
-      const times = { notBefore: now, expiresAt: new Date(now.getTime() + 60_000), redeemedAt: now };
-      const use = { ticketId: executionId, executionId, draft: '{}', bare: '{}', approvals: [] };
-      await journal.redeem({ ...use, ...times });
-      const sealed = { receiptJson, receiptSha256: sha256Hex(receiptJson), outputLogLength: 0 };
-      await journal.finish(executionId, () => sealed);
-      // So that the commit of the one does not wait for others.
-      await Promise.all([journal.acknowledge(executionId, true), journal.progress('', '')]);
-    },
-  };
-}
-
-const executorOf = (name: string) => ({
-  name,
-  role: 'executor' as const,
-  trustDomain: 'csc.local',
-  uri: `spiffe://csc.local/executor/${name}`,
-});
-
-/** As the gate answers this executor, where it does not lie. */
-const truth =
-  ({ test }: Stage, name = 'e1'): AskProofs =>
-  (request) =>
-    test.gate.receipts.prove(executorOf(name), request);

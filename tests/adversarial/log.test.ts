@@ -2,13 +2,11 @@
 // another one than before, a shorter one, one without a receipt. Everybody sees it for himself.
 import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { sha256Hex } from '@csc-fleet/common/encoding';
 import { CscError } from '@csc-fleet/common/errors';
-import { AuditRecord } from '@csc-fleet/common/messages';
-import { readOwnIdentity } from '@csc-fleet/common/rpc';
-import { Signal } from '@csc-fleet/common/service';
 import { emptyRoot, formatVkey } from '@csc-fleet/common/tlog';
 import { makeContract } from '@csc-fleet/test-kit/gate/contracts';
+import { toPrincipal } from '@csc-fleet/test-kit/gate/local-client';
+import { logOf } from '@csc-fleet/test-kit/gate/log-of-records';
 import {
   emptyDirectory,
   exportedReceipts,
@@ -17,31 +15,18 @@ import {
   logKey,
   logMemory,
   logSigner,
-  openStage,
   placeOf,
-  type Stage,
-  type StageOptions,
   sizeOf,
+  stagesOfFile,
   treeOf,
 } from '@csc-fleet/test-kit/gate/logged-gate';
-import { TestPki } from '@csc-fleet/test-kit/gate/served-gate';
-import { agent, logOrigin } from '@csc-fleet/test-kit/gate/test-gate';
-import { afterAll, beforeAll, describe, expect, it, onTestFinished, vi } from 'vitest';
+import { agent } from '@csc-fleet/test-kit/gate/test-gate';
+import { describe, expect, it, onTestFinished, vi } from 'vitest';
 import { walkLog } from '../../packages/cli/src/evidence/walk-log.ts';
 import { type ProvePorts, proveReceipts } from '../../packages/gate/src/log/prove.ts';
-import { ReceiptLog } from '../../packages/gate/src/log/receipt-log.ts';
 import { TileFiles } from '../../packages/gate/src/log/tile-files.ts';
-import type { AuditRow } from '../../packages/gate/src/store/tables.ts';
 
-let pki: TestPki;
-
-beforeAll(async () => {
-  pki = await TestPki.make();
-});
-
-afterAll(() => pki.remove());
-
-const stage = (...options: StageOptions): Promise<Stage> => openStage(pki, ...options);
+const stage = stagesOfFile();
 
 const later = new Date(Date.UTC(2027, 0, 1));
 
@@ -176,7 +161,6 @@ describe('a log of receipts', () => {
     await own.ran();
     const warnings = async () => (await own.test.as(agent).getStatus()).warnings.join();
     await expect.poll(warnings).toMatch(/the log of receipts takes nothing in: .*EEXIST/);
-    const caller = { ...readOwnIdentity(pki.files('client-agent').cert, 'client'), role: 'client' as const };
     const log = { reach: async () => false, current: { size: 1, upTo: 1, note: 'old' }, trouble: 'full' };
     const ports = {
       executions: { visible: async () => ({ id }) },
@@ -185,7 +169,7 @@ describe('a log of receipts', () => {
       log,
     } as unknown as ProvePorts;
     const asked = { executionIds: [id], oldSize: 0, witnesses: 0, nameUnknown: false };
-    await expect(proveReceipts(ports, caller, asked, 0)).rejects.toMatchObject({
+    await expect(proveReceipts(ports, toPrincipal(agent), asked, 0)).rejects.toMatchObject({
       code: 'STORE_UNAVAILABLE',
       message: expect.stringMatching(/the log of receipts is behind.*full/),
     });
@@ -204,41 +188,6 @@ describe('a log of receipts', () => {
     );
   });
 });
-
-const of = { execution_id: null, principal: null, executor_id: null, policy_profile: null };
-
-/** A log over audit records alone, one for each receipt, of which it is given so many at a time. */
-function logOf(directory: string, errors: unknown[] = [], window = Number.POSITIVE_INFINITY) {
-  const rows: AuditRow[] = [];
-  const written = new Signal();
-  const store = {
-    audited: (abort: AbortSignal) => written.wait(abort),
-    auditLast: async () => rows.length,
-    skipAudit: async () => undefined,
-    auditAfter: async (after: number) => {
-      const found = rows.slice(after, after + window);
-      return {
-        rows: found,
-        lookedUpTo: after + found.length,
-        isEnd: after + found.length >= rows.length,
-      };
-    },
-  };
-  const ports = { store, signer: logSigner, origin: logOrigin, directory };
-  return {
-    open: () => ReceiptLog.open({ ...ports, onError: (error) => void errors.push(error) }),
-    accept: (count: number, kind = 'execution.ended'): number => {
-      for (let at = 0; at < count; at += 1) {
-        const sequence = rows.length + 1;
-        const said = { executionId: `exec_${sequence}`, receiptSha256: sha256Hex(String(sequence)) };
-        const record = Buffer.from(AuditRecord.encode(AuditRecord.create(said)).finish());
-        rows.push({ ...of, at: '', outcome: '', sequence, kind, record });
-      }
-      written.ring();
-      return rows.length;
-    },
-  };
-}
 
 describe('a log on its disk', () => {
   it('keeps each tile that its checkpoint names, however many checkpoints ago that was written', async () => {

@@ -168,7 +168,8 @@ export class LocalClient {
   }
 }
 
-function toPrincipal(uri: string): Principal {
+/** Who a client of this name is to a gate. */
+export function toPrincipal(uri: string): Principal {
   const identity = parseIdentity(uri);
   if (identity?.role !== 'client') throw new CscError('INTERNAL', `${uri} is no client's identity`);
   return { ...identity, role: 'client' };

@@ -24,7 +24,7 @@ import {
 } from '@csc-fleet/common/tlog';
 import { makeContract } from '@csc-fleet/test-kit/gate/contracts';
 import type { ScriptedExecutor } from '@csc-fleet/test-kit/gate/scripted-executor';
-import { ServedGate, type TestPki } from '@csc-fleet/test-kit/gate/served-gate';
+import { ServedGate, TestPki } from '@csc-fleet/test-kit/gate/served-gate';
 import {
   agent,
   inMemory,
@@ -32,7 +32,7 @@ import {
   TestGate,
   type TestGateOptions,
 } from '@csc-fleet/test-kit/gate/test-gate';
-import { expect, onTestFinished } from 'vitest';
+import { afterAll, beforeAll, expect, onTestFinished } from 'vitest';
 import type { LogFiles } from '../../../packages/cli/src/evidence/walk-log.ts';
 import type { Gate } from '../../../packages/gate/src/service/compose.ts';
 
@@ -117,6 +117,16 @@ export async function openStage(
       return client;
     },
   };
+}
+
+/** `openStage` for all tests of a file, under certificates that are its own and go with it. */
+export function stagesOfFile(): (...options: StageOptions) => Promise<Stage> {
+  let pki: TestPki;
+  beforeAll(async () => {
+    pki = await TestPki.make();
+  });
+  afterAll(() => pki.remove());
+  return (...options) => openStage(pki, ...options);
 }
 
 /** What a client remembers, and what it has kept as evidence. */
