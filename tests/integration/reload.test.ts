@@ -215,7 +215,7 @@ describe('certificates and keys', () => {
     expect((await fleet.connect().run(fleet.contract({ argv: ['true'] }))).exitCode).toBe(0);
   });
 
-  it('of an executor speak for it at once: the gate sees the new one, and its labels are those that count', async () => {
+  it('of an executor speak for it at once: the gate sees the new one, its labels count, and what runs goes on', async () => {
     const cert = join(fleet.pki, 'executor-host-1.pem');
     const plain = readFileSync(cert, 'utf8');
     const pem = (name: string): string => readFileSync(join(fleet.pki, name), 'utf8');
@@ -223,6 +223,17 @@ describe('certificates and keys', () => {
     const publicKey = createPublicKey(pem('executor-host-1.key'));
     const placed = async (labels: Readonly<Record<string, string>>) =>
       fleet.connect().run(fleet.contract({ argv: ['true'] }), { selector: labels });
+    const go = join(fleet.writable('renewal'), 'go');
+    const script = `while [ ! -e ${go} ]; do echo up; sleep 0.02; done; echo done`;
+    const write_paths = [join(fleet.workspace, 'renewal/**')];
+    const started = Promise.withResolvers<void>();
+    const meanwhile = fleet
+      .connect()
+      .run(
+        fleet.contract({ argv: ['sh', '-c', script], write_paths, proposed_effect_type: 'transform_local' }),
+        { handlers: { onStdout: () => started.resolve() } },
+      );
+    await started.promise;
     // The second takes the first's label away, which the host no longer says.
     for (const labels of [{ pool: 'near' }, { pool: 'far', os: 'linux' }, { pool: 'near' }]) {
       const from = fleet.gate.log.length;
@@ -242,6 +253,8 @@ describe('certificates and keys', () => {
     const from = fleet.gate.log.length;
     writeFileSync(cert, plain);
     await fleet.gate.waitFor(/"labels":"".*"msg":"executor connected"/, from);
+    writeFileSync(go, '');
+    expect((await meanwhile).exitCode).toBe(0);
   });
 
   it('sign with a new key from a reload on, which the hosts have been given', async () => {
